@@ -1,0 +1,130 @@
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config is one configuration: the main file and all it includes. Slices keep
+// the order of the files, since ties between regions go by configured order.
+type Config struct {
+	Server      Server
+	Admin       Admin
+	State       State
+	Geo         Geo
+	Diagnostics Diagnostics
+	Zones       []Zone
+	// Regions holds every region that a replica, a network or the default
+	// region names, at most [MaxRegions]: first the declared ones in file
+	// order, then those that only a reference names, in order of reference.
+	// A region that is declared but not in use is left out.
+	Regions    []Region
+	Probes     []Probe
+	Registries []Registry
+	// Files lists every file read, in the order read, the main file first.
+	// Paths are as given or found, relative to the working directory unless
+	// the main file was given by an absolute path.
+	Files []string
+	// Warnings holds what is allowed but seldom meant, sorted by position.
+	Warnings Errors
+}
+
+// MaxRegions bounds the regions in use: availability is a mask of 64 bits.
+const MaxRegions = 64
+
+// Server is how queries are received.
+type Server struct {
+	// Listen has the addresses for UDP and TCP, never empty. Port 0 lets the
+	// system choose, for tests.
+	Listen []netip.AddrPort
+	// Identity answers NSID (RFC 5001) and CHAOS id.server (RFC 4892). ""
+	// means the host name, which the application fills in.
+	Identity string
+	// Version answers CHAOS version.bind; "" refuses the question.
+	Version string
+	// Workers is the number of UDP sockets; 0 means one per core.
+	Workers int
+	// UDPSize is the largest UDP response in bytes, 512 to 4096 (RFC 9715).
+	UDPSize int
+	// ECS says whether EDNS Client Subnet (RFC 7871) is honored. When false
+	// the option is ignored and not echoed.
+	ECS bool
+	TCP TCP
+}
+
+// TCP bounds what TCP clients may hold (RFC 7766 section 6, RFC 9210 section 4).
+type TCP struct {
+	Connections int           // open at once in total
+	PerPrefix   int           // open at once per client /24 or /48; 0 refuses all
+	Idle        time.Duration // between queries
+	Message     time.Duration // from the first byte of a message to its last
+	Pipeline    int           // queries served on one connection before it is closed
+}
+
+// Admin is where operators and collectors connect.
+type Admin struct {
+	Socket  string // path of the unix socket; "" for none
+	Metrics string // host:port of the metrics listener; "" for none
+}
+
+// State is what outlives a restart.
+type State struct {
+	Dir string // folder of the durable ledger
+}
+
+// Geo is how an address becomes a region.
+type Geo struct {
+	// Database is empty for the embedded table, else one or two paths of
+	// location databases in MaxMind DB format.
+	Database []string
+	// DefaultRegion ranks clients that cannot be located; "" means the
+	// configured order of the regions.
+	DefaultRegion string
+	Networks      []Network
+}
+
+// Network is an entry of geo.networks: prefixes that an operator places in a
+// region. All prefixes of one entry are one site and move together.
+type Network struct {
+	Name     string         // the key; the prefix itself in the short form
+	Prefixes []netip.Prefix // masked, unmapped, at least one, none in another entry
+	Region   string
+	Pos      Pos
+}
+
+// Diagnostics is who may see why.
+type Diagnostics struct {
+	// Allow has the networks that get the full answer of _explain.
+	Allow []netip.Prefix
+}
+
+// Zone is a zone this server is authoritative for.
+type Zone struct {
+	Name        string // lower case, fully qualified
+	Nameservers []Nameserver
+	Contact     string // SOA RNAME as a domain name, lower case, fully qualified
+	Records     string // path of an RFC 1035 master file; "" for none
+	TTL         time.Duration
+	NegativeTTL time.Duration // SOA MINIMUM (RFC 2308 section 4)
+	Pos         Pos
+}
+
+// Nameserver is one NS record of a zone.
+type Nameserver struct {
+	Name string // lower case, fully qualified
+	// Addresses is never empty for a name inside the zone. For a name outside
+	// it may be empty, and is not served when it is given.
+	Addresses []netip.Addr
+	Pos       Pos
+}
+
+// Region is a place that replicas are in and that clients are ranked against.
+type Region struct {
+	Name string // as written: "westus" or "aws/us-east-1"
+	// Latitude and Longitude are degrees, WGS 84; both nil for a region whose
+	// well-known coordinates apply.
+	Latitude, Longitude *float64
+	Country             string  // ISO 3166-1 alpha-2, upper case; "" when not given
+	Bias                float64 // kilometres added to every distance to this region
+	Pos                 Pos
+}
