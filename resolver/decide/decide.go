@@ -1,0 +1,79 @@
+package decide
+
+// MaxRegions is how many regions one server can tell apart: one bit each. A rank
+// is then at most one cache line.
+const MaxRegions = 64
+
+// Mask is a set of regions; bit n is region number n.
+type Mask uint64
+
+// Has reports whether region is in m.
+func (m Mask) Has(region uint8) bool { return m>>region&1 != 0 }
+
+// With returns m with region added when in is true, else removed.
+func (m Mask) With(region uint8, in bool) Mask {
+	if in {
+		return m | 1<<region
+	}
+	return m &^ (1 << region)
+}
+
+// Masks is what is known of the replicas of one registry at one instant.
+type Masks struct {
+	// Routed holds the replicas that the operator lets the global name answer:
+	// configured, global endpoint routing on, not drained.
+	Routed Mask
+	// Up holds the replicas that health has not taken out. Never-probed replicas
+	// are up.
+	Up Mask
+}
+
+// Outcome says how a decision came about.
+type Outcome uint8
+
+const (
+	// Nearest: the first routed replica that is up.
+	Nearest Outcome = iota
+	// AllDown: no routed replica is up; the first routed one is answered as if
+	// all were.
+	AllDown
+	// NoneUp: no routed replica is up and the registry prefers NODATA to a dead
+	// replica. There is no region.
+	NoneUp
+	// NoneRouted: the operator has taken every replica out. There is no region.
+	NoneRouted
+)
+
+// AllDownPolicy says what to answer when no routed replica is up.
+type AllDownPolicy uint8
+
+const (
+	// ServeNearest answers as if all were up.
+	ServeNearest AllDownPolicy = iota
+	// ServeNothing answers NODATA.
+	ServeNothing
+)
+
+// Choose returns the region that answers a client of the given rank, and how it
+// was found. rank lists region numbers, nearest first, and must hold every region
+// in m; the region is meaningless for NoneUp and NoneRouted.
+func Choose(rank []uint8, m Masks, policy AllDownPolicy) (region uint8, o Outcome) {
+	candidates := m.Routed & m.Up
+	if candidates == 0 {
+		switch {
+		case m.Routed == 0:
+			return 0, NoneRouted
+		case policy == ServeNothing:
+			return 0, NoneUp
+		}
+		candidates, o = m.Routed, AllDown
+	}
+	for _, r := range rank {
+		if candidates.Has(r) {
+			return r, o
+		}
+	}
+	// A rank without a region of the registry cannot be compiled; answering any
+	// candidate beats not answering.
+	return lowest(candidates), o
+}

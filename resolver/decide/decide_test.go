@@ -1,0 +1,82 @@
+package decide
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+func TestChoose(t *testing.T) {
+	rank := []uint8{2, 0, 1}
+	for _, tt := range []struct {
+		name    string
+		masks   Masks
+		policy  AllDownPolicy
+		region  uint8
+		outcome Outcome
+	}{
+		{"nearest", Masks{0b111, 0b111}, ServeNearest, 2, Nearest},
+		{"nearest is down", Masks{0b111, 0b011}, ServeNearest, 0, Nearest},
+		{"nearest is not routed", Masks{0b011, 0b111}, ServeNearest, 0, Nearest},
+		{"up but not routed does not count", Masks{0b010, 0b101}, ServeNearest, 1, AllDown},
+		{"all down", Masks{0b111, 0}, ServeNearest, 2, AllDown},
+		{"all down, nothing served", Masks{0b111, 0}, ServeNothing, 0, NoneUp},
+		{"none routed", Masks{0, 0b111}, ServeNearest, 0, NoneRouted},
+		{"none routed wins over the policy", Masks{0, 0}, ServeNothing, 0, NoneRouted},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			region, outcome := Choose(rank, tt.masks, tt.policy)
+			if outcome != tt.outcome || outcome <= AllDown && region != tt.region {
+				t.Errorf("region %d outcome %d, want %d, %d", region, outcome, tt.region, tt.outcome)
+			}
+		})
+	}
+}
+
+// Removing a replica that is not the answer never changes the answer, and the
+// answer is always a candidate: what keeps one registry's event from moving
+// clients it does not concern.
+func TestOnlyTheLossOfTheAnswerMoves(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 20000 {
+		rank := make([]uint8, 1+rng.IntN(MaxRegions))
+		for i, r := range rng.Perm(len(rank)) {
+			rank[i] = uint8(r)
+		}
+		all := ^Mask(0) >> (MaxRegions - len(rank))
+		m := Masks{Mask(rng.Uint64()) & all, Mask(rng.Uint64()) & all}
+		region, outcome := Choose(rank, m, ServeNearest)
+		if outcome != Nearest {
+			continue
+		}
+		if !(m.Routed & m.Up).Has(region) {
+			t.Fatalf("region %d is not in %b & %b", region, m.Routed, m.Up)
+		}
+		other := uint8(rng.IntN(len(rank)))
+		if other == region {
+			continue
+		}
+		if again, _ := Choose(rank, Masks{m.Routed, m.Up.With(other, false)}, ServeNearest); again != region {
+			t.Fatalf("the loss of region %d moved the answer from %d to %d", other, region, again)
+		}
+	}
+}
+
+func TestPosition(t *testing.T) {
+	m := Mask(0b1011_0000)
+	for region, want := range map[uint8]int{4: 0, 5: 1, 7: 2} {
+		if got := m.Position(region); got != want {
+			t.Errorf("region %d is at %d, want %d", region, got, want)
+		}
+	}
+}
+
+func BenchmarkChoose(b *testing.B) {
+	rank := make([]uint8, 60)
+	for i := range rank {
+		rank[i] = uint8(i)
+	}
+	m := Masks{1<<15 | 1<<40, ^Mask(0)}
+	for b.Loop() {
+		Choose(rank, m, ServeNearest)
+	}
+}
