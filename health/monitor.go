@@ -2,7 +2,9 @@ package health
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -20,14 +22,15 @@ type Options struct {
 	Rand *rand.Rand
 	// Concurrency is the most probes under way at once, 0 for
 	// [DefaultConcurrency]. What is needed when all targets hang is the sum of
-	// timeout/interval over all checks.
+	// timeout/interval over all checks; with less, detection takes longer.
 	Concurrency int
 	// OnChange is told of changes in the order they happened, from one goroutine,
 	// several at once if they came close together. While it blocks no other
-	// change is delivered, but probing goes on. It may call the Monitor.
+	// change is delivered, but probing goes on. It may call the Monitor. May be nil.
 	OnChange func([]Change)
-	// OnResult is told of every result that counts, from many goroutines at once.
-	// It must not block: the check is not probed again until it returns.
+	// OnResult is told of every result that counts, from many goroutines at once,
+	// after the states have changed. It must not block nor change the Check; it
+	// may call the Monitor. May be nil.
 	OnResult func(*Check, Result)
 }
 
@@ -35,24 +38,169 @@ type Options struct {
 // be called from any number of goroutines.
 type Monitor struct {
 	opts Options
+	// wake ends the sleep of the schedule, changed that of the deliverer; both hold
+	// one token, sent without blocking.
+	wake, changed chan struct{}
+	probes        sync.WaitGroup // the goroutines of probe, waited for by Run
 
-	mu sync.Mutex
+	mu        sync.Mutex // guards what follows, and all checks and endpoints
+	endpoints map[string]*endpoint
+	checks    map[checkID]*check
+	changes   []Change // not yet delivered, oldest first
+	agenda    agenda   // all checks but those in ready
+	ready     []*check // due, waiting for a slot, in the order they became due
+	asleep    time.Time // when the schedule looks again by itself
+	probing   int // as in Stats, like the two below
+	overdue   int
+	probed    uint64
+	late      lateness
+}
+
+// endpoint is one that was given to Set, and its state.
+type endpoint struct {
+	key    string
+	hold   time.Duration
+	checks []*check
+	state  endpointState
 }
 
 // NewMonitor returns a Monitor without endpoints that does not probe yet.
-func NewMonitor(o Options) *Monitor { return &Monitor{opts: o} }
+func NewMonitor(o Options) *Monitor {
+	if o.Concurrency <= 0 {
+		o.Concurrency = DefaultConcurrency
+	}
+	return &Monitor{
+		opts:      o,
+		wake:      make(chan struct{}, 1),
+		changed:   make(chan struct{}, 1),
+		endpoints: map[string]*endpoint{},
+		checks:    map[checkID]*check{},
+	}
+}
 
-// Set makes these the endpoints, at the start and at each reload.
-func (m *Monitor) Set(endpoints []Endpoint) {}
+// Run probes until ctx ends. It returns when the last probe and the last call of
+// OnChange and OnResult have: a Prober that ignores its context delays it. What a
+// probe finds after ctx has ended is dropped. It may be called once.
+func (m *Monitor) Run(ctx context.Context) {
+	ended := make(chan struct{})
+	var deliverer sync.WaitGroup
+	deliverer.Go(func() { m.deliver(ended) })
+	m.schedule(ctx)
+	m.probes.Wait()
+	close(ended)
+	deliverer.Wait()
+}
 
-// Run probes until ctx ends.
-func (m *Monitor) Run(ctx context.Context) { <-ctx.Done() }
+// deliver hands changes to OnChange until ended is closed and none is left.
+func (m *Monitor) deliver(ended <-chan struct{}) {
+	for last := false; !last; {
+		select {
+		case <-m.changed:
+		case <-ended:
+			last = true
+		}
+		m.mu.Lock()
+		changes := m.changes
+		m.changes = nil
+		m.mu.Unlock()
+		if len(changes) > 0 && m.opts.OnChange != nil {
+			m.opts.OnChange(changes)
+		}
+	}
+}
+
+// judgeLocked steps an endpoint after its checks have changed. passed says that
+// one of them has just passed.
+func (m *Monitor) judgeLocked(e *endpoint, now time.Time, passed bool) {
+	var v view
+	var last *check
+	for _, c := range e.checks {
+		v = v.add(c.state, c.thresholds())
+		if last == nil || c.state.lastAt.After(last.state.lastAt) {
+			last = c
+		}
+	}
+	before := e.state
+	after, ev := before.step(v, now, e.hold, passed)
+	e.state = after
+	if ev == nothing {
+		return
+	}
+	change := Change{Endpoint: e.key, Up: ev == cameUp, At: now, Flaps: after.flaps}
+	if change.Up {
+		change.Reason = whyUp(before, v, now)
+	} else {
+		change.Reason = whyDown(last.spec.Name, v.checks, last.state, last.thresholds())
+	}
+	m.changes = append(m.changes, change)
+	signal(m.changed)
+}
+
+// signal leaves a token in c unless one is there.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
 
 // Statuses returns where all endpoints stand, in the order of their keys.
-func (m *Monitor) Statuses() []Status { return nil }
+func (m *Monitor) Statuses() []Status {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := make([]Status, 0, len(m.endpoints))
+	for _, key := range slices.Sorted(maps.Keys(m.endpoints)) {
+		all = append(all, m.endpoints[key].status())
+	}
+	return all
+}
 
-// Status returns where the endpoint with this key stands.
-func (m *Monitor) Status(key string) (Status, bool) { return Status{}, false }
+// Status returns where the endpoint with this key stands; false if there is none.
+func (m *Monitor) Status(key string) (Status, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, ok := m.endpoints[key]
+	if !ok {
+		return Status{}, false
+	}
+	return e.status(), true
+}
 
 // Stats returns the counters of the Monitor.
-func (m *Monitor) Stats() Stats { return Stats{} }
+func (m *Monitor) Stats() Stats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return Stats{
+		Endpoints: len(m.endpoints),
+		Checks:    len(m.checks),
+		Probing:   m.probing,
+		Overdue:   m.overdue,
+		Waiting:   len(m.ready),
+		Probes:    m.probed,
+		Late:      m.late.worst(m.opts.Now()),
+	}
+}
+
+func (e *endpoint) status() Status {
+	s := Status{
+		Endpoint: e.key, State: e.state.state, Since: e.state.since,
+		DownAt: e.state.downAt, UpAt: e.state.upAt,
+		EligibleAt: e.state.eligibleAt, Flaps: e.state.flaps,
+		Checks: make([]CheckStatus, 0, len(e.checks)),
+	}
+	for _, c := range e.checks {
+		s.Checks = append(s.Checks, c.status())
+		if c.state.lastAt.After(s.LastAt) {
+			s.Last, s.LastAt = c.state.last, c.state.lastAt
+		}
+	}
+	return s
+}
+
+func (c *check) status() CheckStatus {
+	return CheckStatus{
+		Key: c.spec.Key, Name: c.spec.Name, State: c.state.state, Since: c.state.since,
+		Last: c.state.last, LastAt: c.state.lastAt,
+		Passes: c.state.passes, Fails: c.state.fails, NextAt: c.due,
+	}
+}

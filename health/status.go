@@ -67,7 +67,7 @@ type Stats struct {
 	Overdue           int // probes that ignore their timeout and have not returned
 	Waiting           int // checks that are due and wait for one of [Options.Concurrency]
 	Probes            uint64
-	// Late is the longest that a probe has started after it was due, since the
-	// Monitor began to run. Above 100 ms, detection takes longer than stated.
+	// Late is the longest that a probe began after it was due, in the last minute
+	// or two. Above 100 ms, detection takes longer than interval x fall + timeout.
 	Late time.Duration
 }
