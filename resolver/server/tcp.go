@@ -1,0 +1,189 @@
+package server
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+)
+
+const (
+	// readSize is what one connection may have waiting unread by us; pipelined
+	// queries beyond it wait in the kernel.
+	readSize = 4096
+	// maxQuery bounds one query over a stream. Nothing that asks this server is
+	// longer: a question, an OPT record and a TSIG fit in a tenth of it.
+	maxQuery = 2048
+	// writeSize is when collected responses are sent; one response more may be
+	// waiting, so a connection holds readSize + writeSize + 64 KiB at the very most.
+	writeSize = 16 << 10
+	// acceptPause keeps a server that is out of file descriptors from spinning.
+	acceptPause = 20 * time.Millisecond
+)
+
+func (s *Server) acceptLoop(l *net.TCPListener, a Answerer) {
+	for {
+		conn, err := l.AcceptTCP()
+		if err != nil {
+			if s.stopping.Load() || errors.Is(err, net.ErrClosed) {
+				return
+			}
+			s.o.Log("accept a TCP connection", err)
+			time.Sleep(acceptPause)
+			continue
+		}
+		c := &tcpConn{conn: conn, a: a, s: s}
+		c.from = conn.RemoteAddr().(*net.TCPAddr).AddrPort()
+		c.from = netip.AddrPortFrom(c.from.Addr().Unmap().WithZone(""), c.from.Port())
+		if !s.conns.add(c, &s.stats) {
+			_ = conn.Close()
+			continue
+		}
+		s.stats.Accepted.Add(1)
+		s.wg.Go(func() {
+			defer s.conns.remove(c)
+			c.serve()
+		})
+	}
+}
+
+// tcpConn is one connection. Its goroutine reads what has come, answers all of
+// it in order, and writes the responses together.
+type tcpConn struct {
+	conn    *net.TCPConn
+	s       *Server
+	a       Answerer
+	from    netip.AddrPort
+	served  int
+	in, out []byte // received and not yet answered; answered and not yet sent
+}
+
+// serve answers until the client is done, too slow, or over its limits.
+func (c *tcpConn) serve() {
+	defer c.conn.Close()
+	c.in = make([]byte, 0, readSize)
+	for {
+		if !c.answerAll() || !c.flush() {
+			return
+		}
+		if c.s.stopping.Load() && len(c.in) == 0 {
+			return
+		}
+		if !c.fill() {
+			return
+		}
+	}
+}
+
+// answerAll answers every complete query in the buffer and reports whether the
+// connection may go on.
+func (c *tcpConn) answerAll() bool {
+	for {
+		if len(c.in) < 2 {
+			return true
+		}
+		n := int(binary.BigEndian.Uint16(c.in))
+		if n > maxQuery {
+			return false
+		}
+		if len(c.in) < 2+n {
+			return true
+		}
+		if !c.answer(c.in[2 : 2+n]) {
+			c.flush()
+			return false
+		}
+		c.in = append(c.in[:0], c.in[2+n:]...)
+		if len(c.out) >= writeSize && !c.flush() {
+			return false
+		}
+	}
+}
+
+// answer appends the response to one query with its length prefix. No response
+// (a runt or a response as query) ends the connection: on a stream that peer is
+// broken.
+func (c *tcpConn) answer(msg []byte) bool {
+	start := len(c.out)
+	c.out = append(c.out, 0, 0)
+	c.out = c.a.Answer(c.out, msg, c.from, c.s.o.Now().Unix())
+	n := len(c.out) - start - 2
+	if n == 0 {
+		c.out = c.out[:start]
+		return false
+	}
+	binary.BigEndian.PutUint16(c.out[start:], uint16(n))
+	c.served++
+	return c.s.o.Limits.Pipeline == 0 || c.served < c.s.o.Limits.Pipeline
+}
+
+// fill waits for more: as long as idling is allowed at the start of a query,
+// briefly once a part of it has come (RFC 7766 section 6.2.3).
+func (c *tcpConn) fill() bool {
+	wait := c.s.o.Limits.Idle
+	if len(c.in) > 0 || c.served == 0 {
+		wait = c.s.o.Limits.Message
+	}
+	deadline := c.s.o.Now().Add(wait)
+	for need := true; need; need = !c.complete() {
+		if err := c.setReadDeadline(deadline); err != nil {
+			return false
+		}
+		n, err := c.conn.Read(c.in[len(c.in):cap(c.in)])
+		if n == 0 {
+			if errors.Is(err, os.ErrDeadlineExceeded) && !c.s.stopping.Load() {
+				c.s.stats.TimedOut.Add(1)
+			}
+			return false
+		}
+		if len(c.in) == 0 { // the message has begun: now its own time runs
+			deadline = c.s.o.Now().Add(c.s.o.Limits.Message)
+		}
+		c.in = c.in[:len(c.in)+n]
+	}
+	return true
+}
+
+// setReadDeadline sets the deadline unless the server is stopping: a drained
+// connection reads what is there already and no more.
+func (c *tcpConn) setReadDeadline(deadline time.Time) error {
+	if err := c.conn.SetReadDeadline(deadline); err != nil {
+		return err
+	}
+	if c.s.stopping.Load() { // after the set: drain may have set its own just before
+		return c.conn.SetReadDeadline(c.s.o.Now())
+	}
+	return nil
+}
+
+// complete reports whether the buffer holds a whole query, or one too long.
+func (c *tcpConn) complete() bool {
+	if len(c.in) < 2 {
+		return false
+	}
+	n := int(binary.BigEndian.Uint16(c.in))
+	return n > maxQuery || len(c.in) >= 2+n
+}
+
+// flush sends the collected responses, prefix and message in one write
+// (RFC 7766 section 8). A client that does not read is given up on.
+func (c *tcpConn) flush() bool {
+	if len(c.out) == 0 {
+		return true
+	}
+	if err := c.conn.SetWriteDeadline(c.s.o.Now().Add(c.s.o.Limits.Message)); err != nil {
+		return false
+	}
+	_, err := c.conn.Write(c.out)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.s.stats.TimedOut.Add(1)
+	}
+	c.out = c.out[:0]
+	if cap(c.out) > writeSize+4096 {
+		c.out = nil // one long response must not stay with an idle connection
+	}
+	return err == nil || errors.Is(err, io.EOF)
+}
