@@ -46,11 +46,11 @@ type Monitor struct {
 	mu        sync.Mutex // guards what follows, and all checks and endpoints
 	endpoints map[string]*endpoint
 	checks    map[checkID]*check
-	changes   []Change // not yet delivered, oldest first
-	agenda    agenda   // all checks but those in ready
-	ready     []*check // due, waiting for a slot, in the order they became due
+	changes   []Change  // not yet delivered, oldest first
+	agenda    agenda    // all checks but those in ready
+	ready     []*check  // due, waiting for a slot, in the order they became due
 	asleep    time.Time // when the schedule looks again by itself
-	probing   int // as in Stats, like the two below
+	probing   int       // as in Stats, like the two below
 	overdue   int
 	probed    uint64
 	late      lateness

@@ -54,11 +54,12 @@ func (c *check) when() time.Time {
 // agenda is a heap of checks, the one with the earliest moment first.
 type agenda []*check
 
-func (a agenda) Len() int           { return len(a) }
-func (a agenda) Less(i, j int) bool { return a[i].when().Before(a[j].when()) }
-func (a agenda) Swap(i, j int) {
-	a[i], a[j] = a[j], a[i]
-	a[i].index, a[j].index = i, j
+func (a *agenda) Len() int           { return len(*a) }
+func (a *agenda) Less(i, j int) bool { return (*a)[i].when().Before((*a)[j].when()) }
+func (a *agenda) Swap(i, j int) {
+	h := *a
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
 }
 
 // Push is for package heap.

@@ -18,9 +18,9 @@ const (
 //	           Unknown --rise passes-> Up
 //	endpoint:  Unknown --a check up--> Up     (no event: it counted as up before)
 //	           Unknown, Up --all checks down--> Down                  (event: down)
-//	           Down --a check passes--> Recovering
-//	           Recovering --no check in a run of passes--> Down           (no event)
-//	           Recovering --passes while held long enough--> Up         (event: up)
+//	           Down --a check passes--> Recovering                    (no event)
+//	           Recovering --the last row of passes ends--> Down       (no event)
+//	           Recovering --a pass, and held long enough--> Up        (event: up)
 
 // thresholds are the two counts of a check, both at least 1.
 type thresholds struct{ fall, rise int }
