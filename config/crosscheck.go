@@ -1,0 +1,231 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// finish checks what needs every file: names against one another, and references
+// against what they name.
+func (d *decoder) finish(main *source) {
+	if len(d.zones) == 0 && len(d.errs.kept) == 0 {
+		at := &place{up: &place{source: main}, source: main, key: "zones", line: 1, column: 1}
+		d.errs.add(at, "there is no zone to serve", "give one: zones: {example.io: {nameservers: {ns1: [192.0.2.53]}}}")
+	}
+	owners := d.nameserverNames()
+	nested := d.zonesAbove()
+	for i := range d.cfg.Registries {
+		r, at := &d.cfg.Registries[i], d.registryPlaces[i]
+		if d.findZone(r, at) {
+			d.checkName(r, at, owners)
+			d.checkNested(r, at, nested)
+		}
+	}
+	d.checkTargets(owners)
+	d.checkProbes()
+	d.checkRegions()
+}
+
+// findZone fills in the only zone there is, or sees that the given one exists.
+func (d *decoder) findZone(r *Registry, at registryPlaces) bool {
+	switch {
+	case r.Zone == invalid || r.Name == "" || len(d.zones) == 0:
+		return false
+	case r.Zone == "" && len(d.zones) == 1 && len(d.cfg.Zones) == 1:
+		r.Zone = d.cfg.Zones[0].Name
+	case r.Zone == "":
+		d.errs.add(at.zone, "is missing", "name one of the zones: "+list(d.zoneNames()))
+		return false
+	case d.zones[r.Zone] == nil:
+		d.errs.add(at.zone, "zone "+show(strings.TrimSuffix(r.Zone, "."))+" is not configured", suggest(strings.TrimSuffix(r.Zone, "."), d.zoneNames()))
+		return false
+	}
+	return true
+}
+
+// zoneNames are the zones as people write them.
+func (d *decoder) zoneNames() []string {
+	names := make([]string, len(d.cfg.Zones))
+	for i := range d.cfg.Zones {
+		names[i] = strings.TrimSuffix(d.cfg.Zones[i].Name, ".")
+	}
+	return names
+}
+
+// list writes some of the names.
+func list(names []string) string {
+	const some = 10
+	if len(names) > some {
+		return strings.Join(names[:some], ", ") + ", ..."
+	}
+	return strings.Join(names, ", ")
+}
+
+// owner is who has a name already.
+type owner struct {
+	what string
+	at   Pos
+}
+
+// nameserverNames starts the map of who owns which name.
+func (d *decoder) nameserverNames() map[string]owner {
+	owners := make(map[string]owner, len(d.cfg.Registries))
+	for i := range d.cfg.Zones {
+		for _, ns := range d.cfg.Zones[i].Nameservers {
+			owners[ns.Name] = owner{"the name server", ns.Pos}
+		}
+	}
+	return owners
+}
+
+// checkName sees that the names of a registry fit and that its global name is its
+// own. Regional and data names of two registries in one zone cannot be equal
+// while their global names differ, since no registry name ends in geo or data.
+func (d *decoder) checkName(r *Registry, at registryPlaces, owners map[string]owner) {
+	const explain = "_explain."
+	global := r.GlobalName()
+	longest := explain + global
+	for i := range r.Replicas {
+		label := Label(r.Replicas[i].Region)
+		if name := r.RegionalName(label); r.RegionalEndpoints && len(name) > len(longest) {
+			longest = name
+		}
+		if name := r.DataName(label); r.DataEndpoints && len(name) > len(longest) {
+			longest = name
+		}
+	}
+	if n := len(longest) - 1; n > maxName {
+		d.errs.add(at.name, fmt.Sprintf("makes the name %s of %d characters, and %d are allowed", show(longest), n, maxName), "shorten it")
+	}
+	if o, taken := owners[global]; taken {
+		d.errs.add(at.name, "the name "+global+" is that of "+o.what+" at "+o.at.String(), "choose another name or zone")
+		return
+	}
+	owners[global] = owner{"the registry", at.name.pos()}
+}
+
+// zonesAbove says of each zone whether another one lies below it.
+func (d *decoder) zonesAbove() map[string]bool {
+	nested := map[string]bool{}
+	for i := range d.cfg.Zones {
+		_, parent, _ := strings.Cut(d.cfg.Zones[i].Name, ".")
+		if above := d.closestZone(parent); above != "" {
+			nested[above] = true
+		}
+	}
+	return nested
+}
+
+// closestZone is the configured zone a fully qualified name belongs to; "" for none.
+func (d *decoder) closestZone(name string) string {
+	for name != "" {
+		if d.zones[name] != nil {
+			return name
+		}
+		_, name, _ = strings.Cut(name, ".")
+	}
+	return ""
+}
+
+// checkNested refuses names that lie in a zone below the registry's own: queries
+// for them are answered from that zone.
+func (d *decoder) checkNested(r *Registry, at registryPlaces, nested map[string]bool) {
+	if !nested[r.Zone] {
+		return
+	}
+	names := []string{r.GlobalName()}
+	for i := range r.Replicas {
+		label := Label(r.Replicas[i].Region)
+		if r.RegionalEndpoints {
+			names = append(names, r.RegionalName(label))
+		}
+		if r.DataEndpoints {
+			names = append(names, r.DataName(label))
+		}
+	}
+	for _, name := range names {
+		if zone := d.closestZone(name); zone != r.Zone {
+			d.errs.add(at.name, "its name "+name+" lies in the zone "+zone+", which is configured too",
+				"move the registry into that zone, or rename one of them")
+			return
+		}
+	}
+}
+
+// checkTargets refuses targets that are names of a registry: the answer would
+// lead back here, in the worst case to itself.
+func (d *decoder) checkTargets(owners map[string]owner) {
+	for _, t := range d.targetRefs {
+		const hint = "name the host behind it, or give its addresses"
+		if o, taken := owners[t.name]; taken && o.what == "the registry" {
+			d.errs.add(t.at, "the target is the global name of the registry at "+o.at.String(), hint)
+		} else if zone := d.closestZone(t.name); zone != "" && keptLabel(t.name, zone) != "" {
+			d.errs.add(t.at, "the target is a regional or data name of zone "+strings.TrimSuffix(zone, "."), hint)
+		}
+	}
+}
+
+func (d *decoder) checkProbes() {
+	var names []string
+	for i := range d.cfg.Probes {
+		names = append(names, d.cfg.Probes[i].Name)
+	}
+	for _, ref := range d.probeRefs {
+		if d.probes[ref.name] == nil {
+			hint := suggest(ref.name, names)
+			if len(names) == 0 {
+				hint = "define it: probes: {" + clip(ref.name) + ": {type: registry}}"
+			}
+			d.errs.add(ref.at, "probe "+show(ref.name)+" is not defined", hint)
+		}
+	}
+}
+
+// checkRegions sees that every region has coordinates, and leaves in the Config
+// those in use: the declared ones in file order, then the others in order of use.
+func (d *decoder) checkRegions() {
+	inUse := map[string]bool{}
+	var implied []Region
+	for _, ref := range d.regionRefs {
+		if inUse[ref.name] {
+			continue
+		}
+		inUse[ref.name] = true
+		if len(inUse) == MaxRegions+1 {
+			d.errs.add(ref.at, fmt.Sprintf("more than %d regions are in use", MaxRegions), "serve the registries of further regions from another server")
+		}
+		if d.regions[ref.name] == nil {
+			implied = append(implied, Region{Name: ref.name, Pos: ref.at.pos()})
+			d.checkKnown(ref.name, ref.at)
+		}
+	}
+	for i := range d.cfg.Regions {
+		if r := &d.cfg.Regions[i]; r.Latitude == nil && r.Longitude == nil {
+			d.checkKnown(r.Name, d.regions[r.Name])
+		}
+	}
+	declared := slices.DeleteFunc(d.cfg.Regions, func(r Region) bool { return !inUse[r.Name] })
+	d.cfg.Regions = append(declared, implied...)
+}
+
+func (d *decoder) checkKnown(region string, at *place) {
+	if d.opts.KnownRegion == nil {
+		return
+	}
+	err := d.opts.KnownRegion(region)
+	if err == nil {
+		return
+	}
+	var declared []string
+	for i := range d.cfg.Regions {
+		if r := &d.cfg.Regions[i]; r.Latitude != nil {
+			declared = append(declared, r.Name)
+		}
+	}
+	hint := "or give it coordinates: regions: {" + clip(region) + ": {latitude: 47.4, longitude: 8.5}}"
+	if best := nearest(region, declared); best != "" {
+		hint = "did you mean " + best + "?"
+	}
+	d.errs.add(at, err.Error(), hint)
+}

@@ -1,0 +1,126 @@
+package config
+
+import (
+	"net/netip"
+	"path/filepath"
+)
+
+// decoder turns documents into one Config. It lives for one load.
+//
+//	file ─▶ yaml.Node ─▶ cursor ─▶ section.read ─▶ Config, references noted
+//	                                 (every file) ─▶ references checked ─▶ Config or Errors
+type decoder struct {
+	errs, warnings report
+	opts           Options
+	cfg            *Config
+	sections       sections
+	aliased        int // values reached through aliases so far
+
+	// What has a name, by name, in all files: where it was given first.
+	zones, regions, probes, registries, networks map[string]*place
+	prefixes                                     map[netip.Prefix]*place
+
+	// References are checked when every file is read: what they name may stand
+	// in a later one.
+	regionRefs, probeRefs, targetRefs []reference
+	registryPlaces                    []registryPlaces // parallel to cfg.Registries
+	replicaPlaces                     []replicaPlaces  // parallel to the replicas of the registry being read
+}
+
+// reference is a name given at a place.
+type reference struct {
+	name string
+	at   *place
+}
+
+// registryPlaces is where to say what is wrong with a registry as a whole.
+type registryPlaces struct{ at, name, zone *place }
+
+// replicaPlaces is the same for a replica.
+type replicaPlaces struct{ at, addresses, probe *place }
+
+// sections are the tables of keys, made ready.
+type sections struct {
+	top         united[Config]
+	server      united[Server]
+	tcp         united[TCP]
+	admin       united[Admin]
+	state       united[State]
+	geo         united[Geo]
+	diagnostics united[Diagnostics]
+	network     *section[Network]
+	zone        *section[Zone]
+	region      *section[Region]
+	probe       *section[Probe]
+	registry    *section[Registry]
+	sticky      *section[Sticky]
+	replica     *section[Replica]
+	data        *section[DataEndpoint]
+}
+
+func newDecoder(opts Options) *decoder {
+	d := &decoder{
+		errs:       report{what: "errors"},
+		warnings:   report{what: "warnings"},
+		opts:       opts,
+		zones:      map[string]*place{},
+		regions:    map[string]*place{},
+		probes:     map[string]*place{},
+		registries: map[string]*place{},
+		networks:   map[string]*place{},
+		prefixes:   map[netip.Prefix]*place{},
+	}
+	s := &d.sections
+	s.server, s.tcp = newUnited(d, serverFields()), newUnited(d, tcpFields())
+	s.admin, s.state = newUnited(d, adminFields()), newUnited(d, stateFields())
+	s.geo, s.network = newUnited(d, geoFields()), newSection(d, networkFields())
+	s.diagnostics = newUnited(d, diagnosticsFields())
+	s.zone, s.region = newSection(d, zoneFields()), newSection(d, regionFields())
+	s.probe = newSection(d, probeFields())
+	s.registry, s.sticky = newSection(d, registryFields()), newSection(d, stickyFields())
+	s.replica, s.data = newSection(d, replicaFields()), newSection(d, dataFields())
+	s.top = newUnited(d, topFields())
+	s.registry.base.Sticky = s.sticky.base
+	s.server.base.TCP = s.tcp.base
+	d.cfg = &Config{
+		Server:      s.server.base,
+		Admin:       s.admin.base,
+		State:       s.state.base,
+		Geo:         s.geo.base,
+		Diagnostics: s.diagnostics.base,
+	}
+	return d
+}
+
+// topFields are the sections. include is read by the loader, which knows files,
+// before the document comes here.
+func topFields() []field[Config] {
+	return []field[Config]{
+		{name: "include", typ: "list of paths and globs", open: true, set: func(*cursor, *Config) {}},
+		{name: "server", typ: "mapping", open: true, set: func(c *cursor, v *Config) { c.d.sections.server.add(c, &v.Server) }},
+		{name: "admin", typ: "mapping", open: true, set: func(c *cursor, v *Config) { c.d.sections.admin.add(c, &v.Admin) }},
+		{name: "state", typ: "mapping", open: true, set: func(c *cursor, v *Config) { c.d.sections.state.add(c, &v.State) }},
+		{name: "geo", typ: "mapping", open: true, set: func(c *cursor, v *Config) { c.d.sections.geo.add(c, &v.Geo) }},
+		{name: "diagnostics", typ: "mapping", open: true, set: func(c *cursor, v *Config) { c.d.sections.diagnostics.add(c, &v.Diagnostics) }},
+		{name: "zones", typ: "mapping of zone names", open: true, set: decodeZones},
+		{name: "regions", typ: "mapping of region names", open: true, set: decodeRegions},
+		{name: "probes", typ: "mapping of probe names", open: true, set: decodeProbes},
+		{name: "registries", typ: "mapping of registry keys", open: true, set: decodeRegistries},
+	}
+}
+
+// file gives a path, relative to the folder of the file it stands in.
+func (c *cursor) file() (string, bool) {
+	s, ok := c.text()
+	if !ok {
+		return "", false
+	}
+	return c.source.relative(s), true
+}
+
+func (s *source) relative(path string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(s.dir, path)
+}

@@ -1,0 +1,176 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+func geoFields() []field[Geo] {
+	return []field[Geo]{
+		{name: "database", typ: "embedded, a path or a list of two paths", def: "embedded", set: decodeDatabase},
+		{name: "default_region", typ: "region", note: "none: the order of the regions", set: into((*cursor).usedRegion, func(g *Geo) *string { return &g.DefaultRegion })},
+		{name: "networks", typ: "mapping of networks or site names", open: true, set: decodeNetworks},
+	}
+}
+
+func networkFields() []field[Network] {
+	return []field[Network]{
+		{name: "prefixes", typ: "list of networks", note: "the key when that is a network", set: into(
+			func(c *cursor) ([]netip.Prefix, bool) { return c.prefixes(c.d.prefixes) },
+			func(n *Network) *[]netip.Prefix { return &n.Prefixes })},
+		{name: "region", typ: "region", required: true, set: into((*cursor).usedRegion, func(n *Network) *string { return &n.Region })},
+	}
+}
+
+func regionFields() []field[Region] {
+	return []field[Region]{
+		{name: "latitude", typ: "number of degrees", note: "of the well-known region", set: decodeDegrees(90, func(r *Region) **float64 { return &r.Latitude })},
+		{name: "longitude", typ: "number of degrees", note: "of the well-known region", set: decodeDegrees(180, func(r *Region) **float64 { return &r.Longitude })},
+		{name: "country", typ: "two letters", note: "of the well-known region", set: into((*cursor).country, func(r *Region) *string { return &r.Country })},
+		{name: "bias", typ: "number of kilometers", def: "0", set: into(
+			func(c *cursor) (float64, bool) { return c.float(-maxBias, maxBias) },
+			func(r *Region) *float64 { return &r.Bias })},
+	}
+}
+
+// maxBias is in kilometers; half the circumference of the earth outweighs any
+// distance there is.
+const maxBias = 20100
+
+const embeddedDatabase = "embedded"
+
+func decodeDatabase(c *cursor, g *Geo) {
+	var out []string
+	add := func(c *cursor) {
+		switch s, ok := c.text(); {
+		case !ok:
+		case s == embeddedDatabase:
+			out = append(out, s)
+		default:
+			out = append(out, c.source.relative(s))
+		}
+	}
+	if c.node.Kind != yaml.SequenceNode {
+		add(c)
+	} else {
+		c.items(add)
+		if n := len(c.node.Content); n == 0 || n > 2 {
+			c.fail(fmt.Sprintf("has %d entries", n), "give one file, or two, or the word embedded")
+			return
+		}
+	}
+	embedded := slices.Contains(out, embeddedDatabase)
+	switch {
+	case embedded && len(out) > 1:
+		c.fail("the embedded table is not combined with files", "give files only, or the word embedded")
+	case embedded:
+		g.Database = nil
+	default:
+		g.Database = out
+	}
+}
+
+func decodeDegrees(most float64, to func(*Region) **float64) func(*cursor, *Region) {
+	return func(c *cursor, r *Region) {
+		if f, ok := c.float(-most, most); ok {
+			*to(r) = &f
+		}
+	}
+}
+
+// country gives an ISO 3166-1 alpha-2 code, in upper case.
+func (c *cursor) country() (string, bool) {
+	s, ok := c.text()
+	if !ok {
+		return "", false
+	}
+	upper := strings.ToUpper(s)
+	if len(upper) != 2 || strings.Trim(upper, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+		c.fail(show(s)+" is no country code", "write two letters, such as DE")
+		return "", false
+	}
+	return upper, true
+}
+
+// usedRegion gives a region and notes that it is used.
+func (c *cursor) usedRegion() (string, bool) {
+	name, ok := c.region()
+	if ok {
+		c.d.regionRefs = append(c.d.regionRefs, reference{name, c.place})
+	}
+	return name, ok
+}
+
+func decodeNetworks(c *cursor, g *Geo) {
+	c.entries(func(key *place, c *cursor) {
+		n := Network{Name: key.key, Pos: key.pos()}
+		decode := decodeNetwork
+		if c.node.Kind == yaml.MappingNode {
+			decode = decodeSite
+		}
+		good := decode(c, key, &n)
+		if unite(c, c.d.networks, n.Name, key) && good {
+			g.Networks = append(g.Networks, n)
+		}
+	})
+}
+
+// decodeNetwork reads the short form, prefix: region.
+func decodeNetwork(c *cursor, key *place, n *Network) bool {
+	region, ok := c.usedRegion()
+	n.Region = region
+	return n.keyPrefix(c, key) && ok
+}
+
+// decodeSite reads the long form, name: {prefixes: [...], region: ...}. The name
+// may be a network, and is the only prefix then unless there are others.
+func decodeSite(c *cursor, key *place, n *Network) bool {
+	var site Network
+	g := c.d.sections.network.one(c, &site)
+	n.Prefixes, n.Region = site.Prefixes, site.Region
+	switch {
+	case !g.has("prefixes") && strings.ContainsAny(n.Name, "/:."):
+		return n.keyPrefix(c, key) && n.Region != ""
+	case !g.has("prefixes"):
+		c.d.errs.add(c.child("prefixes"), "is missing", "give it: prefixes: [198.51.100.0/24]")
+	case len(n.Prefixes) == 0:
+		c.d.errs.add(g.where("prefixes"), "has no usable network", "give at least one")
+	}
+	return len(n.Prefixes) > 0 && n.Region != ""
+}
+
+// keyPrefix makes the key the only prefix of n.
+func (n *Network) keyPrefix(c *cursor, key *place) bool {
+	at := &cursor{place: key, d: c.d}
+	prefix, ok := at.checkedPrefix(n.Name)
+	if !ok || !at.newPrefix(prefix, c.d.prefixes) {
+		return false
+	}
+	n.Prefixes = []netip.Prefix{prefix}
+	return true
+}
+
+func decodeRegions(c *cursor, v *Config) {
+	c.entries(func(key *place, c *cursor) {
+		at := &cursor{place: key, d: c.d}
+		name, ok := at.checkedRegion(key.key)
+		var r Region
+		g := c.d.sections.region.one(c, &r)
+		if ok = ok && unite(c, c.d.regions, name, key); !ok {
+			return
+		}
+		r.Name, r.Pos = name, key.pos()
+		if g.has("latitude") != g.has("longitude") {
+			missing := "latitude"
+			if g.has("latitude") {
+				missing = "longitude"
+			}
+			c.d.errs.add(c.child(missing), "is missing", "give both latitude and longitude, or neither for a well-known region")
+		}
+		v.Regions = append(v.Regions, r)
+	})
+}

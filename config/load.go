@@ -1,0 +1,176 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Options is what a configuration is checked against that is not in the files.
+type Options struct {
+	// KnownRegion gives nil for a region that has well-known coordinates, and
+	// else an error for the operator to read. nil accepts every name.
+	KnownRegion func(name string) error
+}
+
+// Load is [Options.Load] with every region known.
+func Load(path string) (*Config, error) { return Options{}.Load(path) }
+
+// Parse is [Options.Parse] with every region known.
+func Parse(file string, data []byte) (*Config, error) { return Options{}.Parse(file, data) }
+
+// Load reads the file and all it includes. What is wrong with their content is
+// an [Errors]; a main file that cannot be read is an error of the file system.
+func (o Options) Load(path string) (*Config, error) {
+	data, err := readFile(path)
+	if errors.Is(err, errTooLarge) {
+		return nil, Errors{{Pos: Pos{File: path}, Msg: err.Error(), Hint: "split it and use include"}}
+	}
+	if err != nil {
+		return nil, err
+	}
+	l := &loader{d: newDecoder(o), done: map[string]bool{}}
+	main := l.source(path)
+	l.read(main, data, l.include)
+	return l.d.result(main)
+}
+
+// Parse reads one document as if it stood in the named file, which need not
+// exist. It opens no file, and refuses include.
+func (o Options) Parse(file string, data []byte) (*Config, error) {
+	l := &loader{d: newDecoder(o)}
+	main := l.source(file)
+	l.read(main, data, func(c *cursor) { c.fail("include is not available here", "load the configuration from a file") })
+	return l.d.result(main)
+}
+
+func (d *decoder) result(main *source) (*Config, error) {
+	if !d.errs.closed {
+		d.finish(main)
+	}
+	d.cfg.Warnings = d.warnings.errors()
+	if errs := d.errs.errors(); errs != nil {
+		return nil, errs
+	}
+	return d.cfg, nil
+}
+
+const (
+	maxFiles = 1 << 20
+	// maxIncludes bounds the depth of includes; three levels are already rare.
+	maxIncludes = 16
+)
+
+// loader reads a main file and what it includes, depth first.
+type loader struct {
+	d    *decoder
+	open []string        // real paths of the files being read, outermost first
+	done map[string]bool // real paths of the files read
+}
+
+func (l *loader) source(path string) *source {
+	src := &source{name: path, dir: filepath.Dir(path), order: len(l.d.cfg.Files)}
+	l.d.cfg.Files = append(l.d.cfg.Files, path)
+	return src
+}
+
+// read decodes one file, and calls include with the value of that key.
+func (l *loader) read(src *source, data []byte, include func(*cursor)) {
+	root := parseDocument(src, data, &l.d.errs)
+	if root == nil {
+		return
+	}
+	c := &cursor{place: &place{source: src, line: int32(root.Line), column: int32(root.Column)}, d: l.d, node: root}
+	// A file read later may not repeat a key of this one, but for the sections.
+	l.d.sections.top.add(c, l.d.cfg)
+	if root.Kind != yaml.MappingNode {
+		return
+	}
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		if root.Content[i].Value == "include" {
+			include(c.below(root.Content[i], root.Content[i+1], 0))
+		}
+	}
+}
+
+// include reads what a list of paths and globs names, in order.
+func (l *loader) include(c *cursor) {
+	if real, err := filepath.EvalSymlinks(c.source.name); err == nil {
+		l.done[real] = true
+		l.open = append(l.open, real)
+		defer func() { l.open = l.open[:len(l.open)-1] }()
+	}
+	if len(l.open) > maxIncludes {
+		c.fail("includes go too deep", "include the files from the main file")
+		return
+	}
+	c.items(func(c *cursor) {
+		pattern, ok := c.file()
+		if !ok {
+			return
+		}
+		paths, err := expand(pattern)
+		if err != nil {
+			c.fail(show(pattern)+" is no pattern", "write it like registries.d/*.yaml")
+		}
+		for _, path := range paths {
+			l.includeFile(c, path)
+		}
+	})
+}
+
+// expand gives the files a pattern matches, sorted, without hidden ones unless
+// the pattern names them, as a shell does: editors leave such beside what they
+// edit. A path without wildcard is given whether it exists or not.
+func expand(pattern string) ([]string, error) {
+	if !strings.ContainsAny(pattern, `*?[\`) {
+		return []string{pattern}, nil
+	}
+	paths, err := filepath.Glob(pattern)
+	if strings.HasPrefix(filepath.Base(pattern), ".") {
+		return paths, err
+	}
+	return slices.DeleteFunc(paths, func(p string) bool { return strings.HasPrefix(filepath.Base(p), ".") }), err
+}
+
+// includeFile reads one file that c names, unless it was read already.
+func (l *loader) includeFile(c *cursor, path string) {
+	real, err := filepath.EvalSymlinks(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		c.fail(show(path)+" does not exist", "mend the path; it is relative to the file it stands in")
+		return
+	case err != nil:
+		c.fail(err.Error(), "")
+		return
+	case slices.Contains(l.open, real):
+		c.fail(show(path)+" includes itself: "+strings.Join(append(l.open, real), " includes "), "keep included files in a folder of their own")
+		return
+	case l.done[real]:
+		return
+	case len(l.done) >= maxFiles:
+		c.fail("too many files are included", "put more into each")
+		l.d.errs.closed = true
+		return
+	}
+	l.done[real] = true
+	data, err := readFile(path)
+	if err != nil {
+		c.fail("cannot read "+show(path)+": "+reason(err), "include regular files that the server may read, of at most 64 MiB")
+		return
+	}
+	l.read(l.source(path), data, l.include)
+}
+
+// reason is an error without the path it is about.
+func reason(err error) string {
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		return pathError.Err.Error()
+	}
+	return err.Error()
+}

@@ -1,0 +1,168 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+)
+
+const (
+	// maxFile bounds one file in bytes.
+	maxFile = 64 << 20
+	// maxMarks bounds what [marks] counts in one file. A node of the parsed
+	// tree costs about 200 bytes, some two nodes come of a mark, and 100,000
+	// registries with eight replicas, written out line by line, have some nine
+	// million.
+	maxMarks = 12 << 20
+)
+
+// readFile reads a regular file of at most maxFile bytes. Devices and pipes are
+// refused: they may never end.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file", path)
+	}
+	if info.Size() > maxFile {
+		return nil, errTooLarge
+	}
+	// The file may grow between the two.
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = errTooLarge
+	}
+	return data, err
+}
+
+var errTooLarge = fmt.Errorf("the file is larger than %d MiB", maxFile>>20)
+
+// parseDocument gives the root node of the one document in data, nil for a
+// document without content. What is wrong is added to errs.
+func parseDocument(src *source, data []byte, errs *report) *yaml.Node {
+	at := func(line, column int) *place {
+		return &place{source: src, line: int32(line), column: int32(column)}
+	}
+	if len(data) > maxFile {
+		errs.add(at(0, 0), errTooLarge.Error(), "split it and use include")
+		return nil
+	}
+	if line, column, msg := badByte(data); msg != "" {
+		errs.add(at(line, column), msg, "save the file as UTF-8 text")
+		return nil
+	}
+	if marks(data) > maxMarks {
+		errs.add(at(0, 0), "the file holds too many values", "split it and use include")
+		return nil
+	}
+	var doc, second yaml.Node
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	switch err := decoder.Decode(&doc); {
+	case errors.Is(err, io.EOF):
+		return nil
+	case err != nil:
+		line, msg := syntaxError(err, data)
+		errs.add(at(line, 0), msg, "check indentation, quotes and brackets near this line")
+		return nil
+	}
+	switch err := decoder.Decode(&second); {
+	case errors.Is(err, io.EOF):
+	case err != nil:
+		line, msg := syntaxError(err, data)
+		errs.add(at(line, 0), msg, "check indentation, quotes and brackets near this line")
+		return nil
+	default:
+		errs.add(at(second.Line, second.Column), "a second document in the file", "put it in a file of its own and include that")
+		return nil
+	}
+	return doc.Content[0]
+}
+
+// badByte finds the first byte that is not UTF-8, or the first character that
+// YAML does not allow (YAML 1.2 section 5.1). The parser would refuse them too,
+// but without saying where.
+func badByte(data []byte) (line, column int, msg string) {
+	line, column = 1, 1
+	for i := 0; i < len(data); {
+		c := data[i]
+		if c < utf8.RuneSelf {
+			if c < ' ' && c != '\t' && c != '\n' && c != '\r' || c == 0x7f {
+				return line, column, fmt.Sprintf("the control character 0x%02x is not allowed", c)
+			}
+			i++
+			column++
+			if c == '\n' {
+				line, column = line+1, 1
+			}
+			continue
+		}
+		r, size := utf8.DecodeRune(data[i:])
+		switch {
+		case r == utf8.RuneError && size == 1:
+			return line, column, fmt.Sprintf("byte 0x%02x is not UTF-8", c)
+		case r < 0xa0 && r != 0x85, r == 0xfffe, r == 0xffff, r == 0xfeff && i > 0:
+			return line, column, fmt.Sprintf("the character U+%04X is not allowed", r)
+		}
+		i += size
+		column++
+	}
+	return 0, 0, ""
+}
+
+// marks counts the characters that begin or part values, before the parser
+// spends memory on them: each makes at most two nodes.
+func marks(data []byte) int {
+	n := 0
+	for i, c := range data {
+		switch c {
+		case '\n', ',', '[', '{':
+			n++
+		case ':', '-', '?':
+			// An IPv6 address or a name has them too; YAML takes them for
+			// marks at the end of a line, before a space, or after a quote.
+			if i+1 == len(data) || data[i+1] <= ' ' || i > 0 && (data[i-1] == '"' || data[i-1] == '\'') {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+var (
+	lineOf   = regexp.MustCompile(`^line ([0-9]+): `)
+	anchorOf = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
+)
+
+// syntaxError takes the line out of an error of the YAML library. The library
+// counts from 0 in what its parser finds ("did not find expected ...") and from
+// 1 in what its scanner finds, and leaves the line out when it is the first.
+func syntaxError(err error, data []byte) (line int, msg string) {
+	msg = strings.TrimPrefix(err.Error(), "yaml: ")
+	if m := anchorOf.FindStringSubmatch(msg); m != nil {
+		before, _, _ := bytes.Cut(data, []byte("*"+m[1]))
+		return 1 + bytes.Count(before, []byte("\n")), "unknown anchor " + show(m[1])
+	}
+	if m := lineOf.FindStringSubmatch(msg); m != nil {
+		line, _ = strconv.Atoi(m[1])
+		msg = msg[len(m[0]):]
+	}
+	if strings.HasPrefix(msg, "did not find expected") || line == 0 {
+		line++
+	}
+	return line, msg
+}
