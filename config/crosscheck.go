@@ -38,7 +38,7 @@ func (d *decoder) findZone(r *Registry, at registryPlaces) bool {
 		d.errs.add(at.zone, "is missing", "name one of the zones: "+list(d.zoneNames()))
 		return false
 	case d.zones[r.Zone] == nil:
-		d.errs.add(at.zone, "zone "+show(strings.TrimSuffix(r.Zone, "."))+" is not configured", suggest(strings.TrimSuffix(r.Zone, "."), d.zoneNames()))
+		d.errs.add(at.zone, "zone "+show(bare(r.Zone))+" is not configured", suggest(bare(r.Zone), d.zoneNames()))
 		return false
 	}
 	return true
@@ -48,7 +48,7 @@ func (d *decoder) findZone(r *Registry, at registryPlaces) bool {
 func (d *decoder) zoneNames() []string {
 	names := make([]string, len(d.cfg.Zones))
 	for i := range d.cfg.Zones {
-		names[i] = strings.TrimSuffix(d.cfg.Zones[i].Name, ".")
+		names[i] = bare(d.cfg.Zones[i].Name)
 	}
 	return names
 }
@@ -99,7 +99,7 @@ func (d *decoder) checkName(r *Registry, at registryPlaces, owners map[string]ow
 		d.errs.add(at.name, fmt.Sprintf("makes the name %s of %d characters, and %d are allowed", show(longest), n, maxName), "shorten it")
 	}
 	if o, taken := owners[global]; taken {
-		d.errs.add(at.name, "the name "+global+" is that of "+o.what+" at "+o.at.String(), "choose another name or zone")
+		d.errs.add(at.name, "the name "+bare(global)+" is that of "+o.what+" at "+o.at.String(), "choose another name or zone")
 		return
 	}
 	owners[global] = owner{"the registry", at.name.pos()}
@@ -146,7 +146,7 @@ func (d *decoder) checkNested(r *Registry, at registryPlaces, nested map[string]
 	}
 	for _, name := range names {
 		if zone := d.closestZone(name); zone != r.Zone {
-			d.errs.add(at.name, "its name "+name+" lies in the zone "+zone+", which is configured too",
+			d.errs.add(at.name, "its name "+bare(name)+" lies in the zone "+bare(zone)+", which is configured too",
 				"move the registry into that zone, or rename one of them")
 			return
 		}
@@ -161,7 +161,7 @@ func (d *decoder) checkTargets(owners map[string]owner) {
 		if o, taken := owners[t.name]; taken && o.what == "the registry" {
 			d.errs.add(t.at, "the target is the global name of the registry at "+o.at.String(), hint)
 		} else if zone := d.closestZone(t.name); zone != "" && keptLabel(t.name, zone) != "" {
-			d.errs.add(t.at, "the target is a regional or data name of zone "+strings.TrimSuffix(zone, "."), hint)
+			d.errs.add(t.at, "the target is a regional or data name of zone "+bare(zone), hint)
 		}
 	}
 }
@@ -223,7 +223,7 @@ func (d *decoder) checkKnown(region string, at *place) {
 			declared = append(declared, r.Name)
 		}
 	}
-	hint := "or give it coordinates: regions: {" + clip(region) + ": {latitude: 47.4, longitude: 8.5}}"
+	hint := "mend the spelling, or give it coordinates: regions: {" + clip(region) + ": {latitude: 47.4, longitude: 8.5}}"
 	if best := nearest(region, declared); best != "" {
 		hint = "did you mean " + best + "?"
 	}

@@ -20,7 +20,13 @@ func geoFields() []field[Geo] {
 func networkFields() []field[Network] {
 	return []field[Network]{
 		{name: "prefixes", typ: "list of networks", note: "the key when that is a network", set: into(
-			func(c *cursor) ([]netip.Prefix, bool) { return c.prefixes(c.d.prefixes) },
+			func(c *cursor) ([]netip.Prefix, bool) {
+				out, ok := c.prefixes(c.d.prefixes)
+				if ok && len(c.node.Content) == 0 {
+					c.fail("is empty", "give at least one network")
+				}
+				return out, ok
+			},
 			func(n *Network) *[]netip.Prefix { return &n.Prefixes })},
 		{name: "region", typ: "region", required: true, set: into((*cursor).usedRegion, func(n *Network) *string { return &n.Region })},
 	}
@@ -137,8 +143,6 @@ func decodeSite(c *cursor, key *place, n *Network) bool {
 		return n.keyPrefix(c, key) && n.Region != ""
 	case !g.has("prefixes"):
 		c.d.errs.add(c.child("prefixes"), "is missing", "give it: prefixes: [198.51.100.0/24]")
-	case len(n.Prefixes) == 0:
-		c.d.errs.add(g.where("prefixes"), "has no usable network", "give at least one")
 	}
 	return len(n.Prefixes) > 0 && n.Region != ""
 }

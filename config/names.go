@@ -114,6 +114,9 @@ func (c *cursor) checkedRegion(s string) (string, bool) {
 	return name, true
 }
 
+// bare is a fully qualified name as people write it.
+func bare(name string) string { return strings.TrimSuffix(name, ".") }
+
 // within says whether a fully qualified name is the zone or below it.
 func within(name, zone string) bool {
 	return name == zone || strings.HasSuffix(name, zone) && name[len(name)-len(zone)-1] == '.'
@@ -136,7 +139,7 @@ func (c *cursor) contact(zone string) (string, bool) {
 		return name + ".", good
 	}
 	if local == "" || len(local) > maxLabel || strings.Trim(strings.ToLower(local), "abcdefghijklmnopqrstuvwxyz0123456789.-_+") != "" {
-		c.fail(show(s)+" is no mail address that fits a SOA record", "write it like hostmaster@"+strings.TrimSuffix(zone, "."))
+		c.fail(show(s)+" is no mail address that fits a SOA record", "write it like hostmaster@"+bare(zone))
 		return "", false
 	}
 	domain, ok = c.checkedName(domain)

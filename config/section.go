@@ -74,7 +74,7 @@ func (s *section[T]) read(c *cursor, v *T, first []*place) {
 	}
 	for i := range s.fields {
 		if f := &s.fields[i]; f.required && first[i] == nil {
-			c.d.errs.add(c.child(f.name), "is missing", "give it: "+f.name+": "+f.typ)
+			c.d.errs.add(c.child(f.name), "is missing", "add it: "+f.typ)
 		}
 	}
 }

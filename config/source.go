@@ -76,15 +76,13 @@ func parseDocument(src *source, data []byte, errs *report) *yaml.Node {
 	case errors.Is(err, io.EOF):
 		return nil
 	case err != nil:
-		line, msg := syntaxError(err, data)
-		errs.add(at(line, 0), msg, "check indentation, quotes and brackets near this line")
+		addSyntaxError(errs, at, err, data)
 		return nil
 	}
 	switch err := decoder.Decode(&second); {
 	case errors.Is(err, io.EOF):
 	case err != nil:
-		line, msg := syntaxError(err, data)
-		errs.add(at(line, 0), msg, "check indentation, quotes and brackets near this line")
+		addSyntaxError(errs, at, err, data)
 		return nil
 	default:
 		errs.add(at(second.Line, second.Column), "a second document in the file", "put it in a file of its own and include that")
@@ -147,6 +145,54 @@ var (
 	lineOf   = regexp.MustCompile(`^line ([0-9]+): `)
 	anchorOf = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
 )
+
+// addSyntaxError says where the parser was, and, when that is elsewhere, where it
+// gave up: it blames the beginning of the mapping, list or text that did not end
+// as it should.
+func addSyntaxError(errs *report, at func(line, column int) *place, err error, data []byte) {
+	line, msg := syntaxError(err, data)
+	if end := gaveUp(data); end > line+1 {
+		msg += fmt.Sprintf(" in what begins here and goes wrong near line %d", end)
+	}
+	errs.add(at(line, 0), msg, "check indentation, quotes and brackets")
+}
+
+// gaveUp parses once more, a line at a time, and counts the lines the parser asked
+// for before it failed.
+func gaveUp(data []byte) int {
+	r := &lineReader{data: data}
+	decoder := yaml.NewDecoder(r)
+	for {
+		var n yaml.Node
+		if decoder.Decode(&n) != nil {
+			return r.lines
+		}
+	}
+}
+
+// lineReader reads to the end of a line at most, and counts the lines begun.
+type lineReader struct {
+	data   []byte
+	lines  int
+	inLine bool
+}
+
+func (r *lineReader) Read(p []byte) (int, error) {
+	if len(r.data) == 0 {
+		return 0, io.EOF
+	}
+	if !r.inLine {
+		r.lines++
+	}
+	n := len(r.data)
+	if i := bytes.IndexByte(r.data, '\n'); i >= 0 {
+		n = i + 1
+	}
+	n = copy(p, r.data[:n])
+	r.inLine = r.data[n-1] != '\n'
+	r.data = r.data[n:]
+	return n, nil
+}
 
 // syntaxError takes the line out of an error of the YAML library. The library
 // counts from 0 in what its parser finds ("did not find expected ...") and from

@@ -22,7 +22,9 @@ func decodeZones(c *cursor, v *Config) {
 	c.entries(func(key *place, c *cursor) {
 		at := &cursor{place: key, d: c.d}
 		name, ok := at.checkedName(key.key)
-		name += "."
+		if name += "."; !ok {
+			name = "invalid." // for what is inside, whose errors are wanted too
+		}
 		// The keys inside need the name of the zone, whatever order they are in.
 		z := c.d.sections.zone.base
 		z.Name, z.Pos = name, key.pos()
@@ -100,7 +102,7 @@ func nameserverName(c *cursor, key *place, zone string) (string, bool) {
 		return "", false
 	}
 	if !strings.Contains(key.key, ".") {
-		name += "." + strings.TrimSuffix(zone, ".")
+		name += "." + bare(zone)
 		if msg := badName(name); msg != "" {
 			at.fail(show(name)+" is no host name: it "+msg, "shorten it")
 			return "", false
