@@ -13,6 +13,6 @@
 //
 // At compile time a [Packer] lays out the records of an answer behind a
 // question that is already known, with name compression; the result is copied
-// behind any question with that name later on. [AppendHeader] and the OPT writers
+// behind any question with that name later on. [PutHeader] and the OPT writers
 // complete a response at run time.
 package wire

@@ -67,20 +67,20 @@ type Counts struct {
 	Answer, Authority, Additional uint16
 }
 
-// AppendHeader appends the header of the response to q with the given flags
-// (AA and TC; QR, the opcode, RD and CD follow the query, RA, AD and Z stay 0)
-// and the lower four bits of rcode. The question count is 1 when q holds a
-// parsed question, else 0.
-func AppendHeader(dst []byte, q *Query, flags, rcode uint16, c Counts) []byte {
-	word := FlagQR | q.flags&echoedFlags | flags | rcode&0xf
+// PutHeader writes the header of the response to q into the first [HeaderLen]
+// octets of msg, with the given flags (AA and TC; QR, the opcode, RD and CD
+// follow the query, RA, AD and Z stay 0) and the lower four bits of rcode. The
+// question count is 1 when q holds a parsed question, else 0.
+func PutHeader(msg []byte, q *Query, flags, rcode uint16, c Counts) {
+	_ = msg[HeaderLen-1]
 	var questions uint16
 	if q.nameLen > 0 {
 		questions = 1
 	}
-	dst = binary.BigEndian.AppendUint16(dst, q.ID)
-	dst = binary.BigEndian.AppendUint16(dst, word)
-	dst = binary.BigEndian.AppendUint16(dst, questions)
-	dst = binary.BigEndian.AppendUint16(dst, c.Answer)
-	dst = binary.BigEndian.AppendUint16(dst, c.Authority)
-	return binary.BigEndian.AppendUint16(dst, c.Additional)
+	binary.BigEndian.PutUint16(msg, q.ID)
+	binary.BigEndian.PutUint16(msg[2:], FlagQR|q.flags&echoedFlags|flags|rcode&0xf)
+	binary.BigEndian.PutUint16(msg[4:], questions)
+	binary.BigEndian.PutUint16(msg[6:], c.Answer)
+	binary.BigEndian.PutUint16(msg[8:], c.Authority)
+	binary.BigEndian.PutUint16(msg[10:], c.Additional)
 }

@@ -1,0 +1,70 @@
+package resolver
+
+import (
+	"net/netip"
+
+	"portolan.dev/resolver/wire"
+	"portolan.dev/resolver/zone"
+)
+
+// Answer appends the response to msg, which came from the address from, to dst
+// and returns it; empty (nothing appended) means there is to be no response.
+// now is the time in Unix seconds, good to a few seconds. msg is only read and
+// not kept; it must not overlap dst's spare room.
+func (w *Worker) Answer(dst, msg []byte, from netip.AddrPort, now int64) []byte {
+	var q wire.Query
+	disposition := q.Parse(msg)
+	if disposition == wire.Drop {
+		w.counters.dropped.Add(1)
+		return dst
+	}
+	s := w.resolver.current.Load()
+	p := begin(s, &q, dst, w.stream)
+	switch {
+	case disposition == wire.Reject:
+		p.rcode = q.Rcode
+	case disposition == wire.CookieOnly:
+		// The OPT with a fresh cookie is the whole answer, RFC 7873 section 5.4.
+	case p.accept():
+		w.find(&p, from, now)
+	}
+	return w.finish(&p, from, now)
+}
+
+// find looks the name up and hands over to whoever answers for it.
+func (w *Worker) find(p *reply, from netip.AddrPort, now int64) {
+	node, z, found := p.s.Names.Find(p.q)
+	switch {
+	case found == zone.Outside:
+		p.refuse(edeNotAuthoritative)
+		return
+	case found == zone.Miss:
+		p.negative(z, wire.RcodeNXDomain)
+		return
+	}
+	p.flags = wire.FlagAA
+	switch node.Kind {
+	case zone.Global:
+		w.global(p, node, z, from.Addr())
+	case zone.Explain:
+		p.explain(node, z, from.Addr())
+	case zone.Whoami:
+		p.whoami(z, from)
+	default:
+		p.static(node, z)
+	}
+}
+
+// static answers from the RRsets of a name.
+func (p *reply) static(node *zone.Node, z *zone.Zone) {
+	sets := p.s.Names.Sets(node)
+	for i := range sets {
+		set := &sets[i]
+		// ANY gets one RRset, whichever comes first (RFC 8482 section 4.1).
+		if set.Type == p.q.Type || set.Type == wire.TypeCNAME || p.q.Type == wire.TypeANY {
+			p.msg, p.counts = p.s.Names.Append(p.msg, set, p.s.Serials[z.Number].Load(), p.limit-p.reserve())
+			return
+		}
+	}
+	p.negative(z, wire.RcodeNoError)
+}

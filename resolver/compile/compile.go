@@ -1,0 +1,219 @@
+package compile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync/atomic"
+	"time"
+
+	"portolan.dev/config"
+	"portolan.dev/geo"
+	"portolan.dev/health"
+	"portolan.dev/resolver"
+	"portolan.dev/resolver/wire"
+	"portolan.dev/resolver/zone"
+)
+
+// Options are what a compilation needs beside the configuration.
+type Options struct {
+	// Table is the location data to rank by.
+	Table *geo.Table
+	// Previous is what is being served, nil at start: serials go on from it.
+	Previous *resolver.Snapshot
+	// Slots keeps counter slots over reloads.
+	Slots *Slots
+	// Seed keys the hash of names; random per process.
+	Seed uint64
+	// Now is the time of the compilation.
+	Now time.Time
+	// Identity stands in where the configuration has none; usually the host name.
+	Identity string
+	// ReadFile reads the files that the configuration names (os.ReadFile).
+	ReadFile func(name string) ([]byte, error)
+}
+
+// Result is a compiled configuration.
+type Result struct {
+	Snapshot *resolver.Snapshot
+	// Endpoints is what health must watch, each once.
+	Endpoints []health.Endpoint
+	// Members lists, by endpoint key, the replicas whose availability it decides.
+	Members map[string][]Member
+	// Targets is what must be resolved in the background.
+	Targets []Target
+}
+
+// Member names one replica of the snapshot.
+type Member struct {
+	Registry int   // index in Snapshot.Registries
+	Region   uint8 // region number
+}
+
+// Target is a host name whose addresses stand in for a replica's.
+type Target struct {
+	Member
+	Host       string // fully qualified
+	TTL        uint32 // of the records to serve, seconds
+	IPv4, IPv6 bool   // the families to serve
+	Resolved   int    // index in Snapshot.Resolved
+}
+
+// Compile builds a snapshot from a configuration that config.Load has accepted.
+// All faults are returned, joined.
+func Compile(c *config.Config, o Options) (*Result, error) {
+	b, err := newBuilder(c, o)
+	if err != nil {
+		return nil, err
+	}
+	b.zones()
+	b.registries()
+	b.records()
+	b.probes()
+	if len(b.errs) > 0 {
+		return nil, errors.Join(b.errs...)
+	}
+	b.finish()
+	return b.result, nil
+}
+
+// builder carries the compilation through its steps. Each step adds to the
+// snapshot and to errs, and none stops at its first fault.
+type builder struct {
+	c       *config.Config
+	o       Options
+	s       *resolver.Snapshot
+	result  *Result
+	names   *zone.Builder
+	zoneIDs map[string]int           // by fully qualified name
+	regions map[string]uint8         // number by name as configured
+	static  []map[string]*staticName // by zone number, by folded name
+	order   [][]string               // by zone number: names of static in order of definition
+	errs    []error
+}
+
+func newBuilder(c *config.Config, o Options) (*builder, error) {
+	b := &builder{
+		c: c, o: o, names: zone.NewBuilder(o.Seed),
+		zoneIDs: make(map[string]int), regions: make(map[string]uint8),
+		result: &Result{Members: make(map[string][]Member)},
+	}
+	regions, err := b.region()
+	if err != nil {
+		return nil, err
+	}
+	sites, err := b.sites()
+	if err != nil {
+		return nil, err
+	}
+	defaultRegion := -1
+	if name := c.Geo.DefaultRegion; name != "" {
+		defaultRegion = int(b.regions[name])
+	}
+	places, err := geo.NewIndex(o.Table, regions, sites, defaultRegion)
+	if err != nil {
+		return nil, fmt.Errorf("geo: %w", err)
+	}
+	b.s = &resolver.Snapshot{
+		Generation: 1,
+		Places:     places, Regions: regions,
+		UDPSize: c.Server.UDPSize, ECS: c.Server.ECS,
+		Identity: c.Server.Identity, Version: c.Server.Version,
+		Allow: c.Diagnostics.Allow,
+	}
+	for _, site := range sites {
+		b.s.Sites = append(b.s.Sites, site.Name)
+	}
+	b.result.Snapshot = b.s
+	if b.s.Identity == "" {
+		b.s.Identity = o.Identity
+	}
+	if len(b.s.Identity) > 255 {
+		return nil, fmt.Errorf("server.identity: %d octets long: use at most 255", len(b.s.Identity))
+	}
+	if b.s.Identity != "" {
+		b.s.NSID = wire.AppendOption(nil, wire.OptionNSID, []byte(b.s.Identity))
+	}
+	if o.Previous != nil {
+		b.s.Generation = o.Previous.Generation + 1
+	}
+	return b, nil
+}
+
+// region numbers the regions in configured order and gives them coordinates.
+func (b *builder) region() ([]geo.Region, error) {
+	regions := make([]geo.Region, len(b.c.Regions))
+	var errs []error
+	for i, r := range b.c.Regions {
+		b.regions[r.Name] = uint8(i)
+		known, err := geo.WellKnown(r.Name)
+		if err != nil && r.Latitude == nil {
+			errs = append(errs, fmt.Errorf("%s: regions.%s: %w", r.Pos, r.Name, err))
+		}
+		known.Name, known.Label, known.Bias = r.Name, config.Label(r.Name), r.Bias
+		if r.Latitude != nil && r.Longitude != nil {
+			known.Point = geo.Point{Latitude: *r.Latitude, Longitude: *r.Longitude}
+		}
+		if r.Country != "" {
+			known.Country = r.Country
+		}
+		regions[i] = known
+	}
+	return regions, errors.Join(errs...)
+}
+
+// sites turns `networks:` into sites of the locality index.
+func (b *builder) sites() ([]geo.Site, error) {
+	sites := make([]geo.Site, 0, len(b.c.Geo.Networks))
+	for _, n := range b.c.Geo.Networks {
+		region, ok := b.regions[n.Region]
+		if !ok {
+			return nil, fmt.Errorf("%s: geo.networks.%s: region %s is not known", n.Pos, n.Name, n.Region)
+		}
+		sites = append(sites, geo.Site{Name: n.Name, Prefixes: n.Prefixes, Region: int(region)})
+	}
+	return sites, nil
+}
+
+// fault records an error at a place of the configuration.
+func (b *builder) fault(pos config.Pos, path string, err error) {
+	b.errs = append(b.errs, fmt.Errorf("%s: %s: %w", pos, path, err))
+}
+
+// readFile reads a file that the configuration names.
+func (b *builder) readFile(name string) ([]byte, error) {
+	data, err := b.o.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: paths are relative to the file that names them", err)
+	}
+	return data, err
+}
+
+// finish fixes what depends on everything else: the name table, live state and
+// serials.
+func (b *builder) finish() {
+	s := b.s
+	s.Names = b.names.Table()
+	s.Live = make([]resolver.Availability, len(s.Registries))
+	for i := range s.Registries {
+		s.Live[i].Set(b.masks(i))
+	}
+	s.Resolved = make([]atomic.Pointer[resolver.Addresses], len(b.result.Targets))
+	s.Serials = make([]atomic.Uint32, len(s.Names.Zones()))
+	for i, z := range s.Names.Zones() {
+		s.Serials[i].Store(resolver.NextSerial(previousSerial(b.o.Previous, z.Apex), b.o.Now))
+	}
+}
+
+// previousSerial returns the serial that a zone was last served with, or 0.
+func previousSerial(s *resolver.Snapshot, apex []byte) uint32 {
+	if s == nil {
+		return 0
+	}
+	for i, z := range s.Names.Zones() {
+		if string(z.Apex) == string(apex) {
+			return s.Serials[i].Load()
+		}
+	}
+	return 0
+}

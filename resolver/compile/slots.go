@@ -1,0 +1,55 @@
+package compile
+
+import (
+	"slices"
+	"sync"
+)
+
+// Slots hands out the places in which answers are counted by replica. A registry
+// keeps its places as long as its regions stay the same, over any number of
+// reloads, so that counters never fall. Safe for concurrent use.
+type Slots struct {
+	mu     sync.Mutex
+	blocks []Block
+	latest map[string]int // index in blocks by registry key
+	next   uint32
+}
+
+// Block is the run of slots of one registry: one per region, in order.
+type Block struct {
+	Registry string   // its key
+	Regions  []string // labels
+	First    uint32
+}
+
+// NewSlots returns a Slots that has handed out nothing.
+func NewSlots() *Slots { return &Slots{latest: make(map[string]int)} }
+
+// block returns the first slot of a registry with these regions.
+func (s *Slots) block(registry string, regions []string) uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i, ok := s.latest[registry]; ok && slices.Equal(s.blocks[i].Regions, regions) {
+		return s.blocks[i].First
+	}
+	first := s.next
+	s.latest[registry] = len(s.blocks)
+	s.blocks = append(s.blocks, Block{registry, regions, first})
+	s.next += uint32(len(regions))
+	return first
+}
+
+// Len returns how many slots there are.
+func (s *Slots) Len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return int(s.next)
+}
+
+// Blocks returns every block handed out. A registry whose regions have changed
+// has several, whose counts add up.
+func (s *Slots) Blocks() []Block {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.blocks)
+}

@@ -1,0 +1,116 @@
+package resolver
+
+import (
+	"net/netip"
+	"sync/atomic"
+)
+
+// rcodes is how many response codes are counted one by one; higher ones share
+// the last place.
+const rcodes = 24
+
+// counters are what one worker counts: monotonic, written by its receiving
+// goroutines only, read when a collector asks.
+type counters struct {
+	responses [2][rcodes]atomic.Uint64 // by address family (0: IPv4) and response code
+	dropped   atomic.Uint64
+	truncated atomic.Uint64
+	allDown   atomic.Uint64
+	// answers, by replica slot, grows when a snapshot brings new slots.
+	answers atomic.Pointer[[]atomic.Uint64]
+
+	_ [64]byte // the next worker's counters begin on another cache line
+}
+
+func (c *counters) count(from netip.Addr, rcode uint16) {
+	family := 0
+	if !from.Is4() && !from.Is4In6() {
+		family = 1
+	}
+	c.responses[family][min(rcode, rcodes-1)].Add(1)
+}
+
+// answered counts an answer with the replica of slot.
+func (c *counters) answered(slot uint32) {
+	if a := c.answers.Load(); a != nil && int(slot) < len(*a) {
+		(*a)[slot].Add(1)
+	}
+}
+
+// Totals are the counters of all workers of one kind, added up.
+type Totals struct {
+	// Responses is by stream (0: datagrams), address family (0: IPv4) and
+	// response code; codes from 23 on share the last place.
+	Responses [2][2][rcodes]uint64
+	// Dropped counts messages that got no response: runts and responses.
+	Dropped [2]uint64
+	// Truncated counts responses with TC set.
+	Truncated uint64
+	// AllDown counts answers with a replica although none was up.
+	AllDown uint64
+	// Answers, by replica slot, counts global answers with that replica.
+	Answers []uint64
+}
+
+// Reserve makes room to count the answers of slots below n. It must be called
+// before a snapshot with such slots is swapped in, never at the same time as
+// itself. Counts taken while it runs may be lost; it runs when replicas are
+// added, and these are statistics.
+func (r *Resolver) Reserve(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.slots = max(r.slots, n)
+	for _, w := range r.workers {
+		w.counters.grow(n)
+	}
+}
+
+func (c *counters) grow(n int) {
+	old := c.answers.Load()
+	if old != nil && len(*old) >= n {
+		return
+	}
+	grown := make([]atomic.Uint64, n+n/4+8)
+	if old != nil {
+		for i := range *old {
+			grown[i].Store((*old)[i].Load())
+		}
+	}
+	c.answers.Store(&grown)
+}
+
+// Totals adds up the counters of all workers.
+func (r *Resolver) Totals() Totals {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var t Totals
+	for _, w := range r.workers {
+		w.counters.addTo(&t, w.stream)
+	}
+	return t
+}
+
+func (c *counters) addTo(t *Totals, stream bool) {
+	transport := 0
+	if stream {
+		transport = 1
+	}
+	for f := range c.responses {
+		for code := range c.responses[f] {
+			t.Responses[transport][f][code] += c.responses[f][code].Load()
+		}
+	}
+	t.Dropped[transport] += c.dropped.Load()
+	t.Truncated += c.truncated.Load()
+	t.AllDown += c.allDown.Load()
+	answers := c.answers.Load()
+	if answers == nil {
+		return
+	}
+	if len(t.Answers) < len(*answers) {
+		t.Answers = append(t.Answers, make([]uint64, len(*answers)-len(t.Answers))...)
+	}
+	for i := range *answers {
+		t.Answers[i] += (*answers)[i].Load()
+	}
+}

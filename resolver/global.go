@@ -1,0 +1,112 @@
+package resolver
+
+import (
+	"net/netip"
+
+	"portolan.dev/resolver/decide"
+	"portolan.dev/resolver/wire"
+	"portolan.dev/resolver/zone"
+)
+
+// global answers the global name of a registry: the replica is chosen first,
+// then the type is looked up, so that A and AAAA cannot disagree.
+func (w *Worker) global(p *reply, node *zone.Node, z *zone.Zone, from netip.Addr) {
+	r := &p.s.Registries[node.Ref]
+	c := p.s.locate(&p.q.EDNS.ECS, from)
+	masks := p.s.Live[node.Ref].Masks()
+	region, outcome := decide.Choose(p.s.Places.Rank(c.class), masks, r.AllDown)
+	switch outcome {
+	case decide.NoneRouted:
+		p.globalNone(node, z, edeNoneRouted)
+		return
+	case decide.NoneUp:
+		p.globalNone(node, z, edeNoHealthy)
+		return
+	case decide.AllDown:
+		p.ede = edeNoHealthy
+	}
+	p.scope = c.scope
+	replica := p.s.replica(r, region)
+	if p.appendReplica(replica, node, z) {
+		w.counters.answered(replica.Slot)
+		if outcome == decide.AllDown {
+			w.counters.allDown.Add(1)
+		}
+	}
+}
+
+// globalNone answers a global name that has no replica to give: NODATA, never
+// NXDOMAIN, with the reason.
+func (p *reply) globalNone(node *zone.Node, z *zone.Zone, ede []byte) {
+	p.ede = ede
+	switch p.q.Type {
+	case wire.TypeA, wire.TypeAAAA, wire.TypeCNAME, wire.TypeANY:
+		p.negative(z, wire.RcodeNoError)
+	default:
+		p.static(node, z)
+	}
+}
+
+// appendReplica writes the records of the chosen replica for the type asked for
+// and reports whether there were any.
+//
+// With an alias, any type but A and AAAA gets the alias alone: it is the same
+// for all types, so a cache holds one decision; the resolver asks the regional
+// name for the rest, and its negative answer belongs to no client. A NODATA
+// here would be shared between clients of different replicas (RFC 7871
+// section 7.4).
+func (p *reply) appendReplica(r *Replica, node *zone.Node, z *zone.Zone) bool {
+	ipv4, ipv6, ready := p.s.addresses(r)
+	if !ready {
+		p.rcode, p.flags, p.ede = wire.RcodeServFail, 0, edeNotReady
+		return false
+	}
+	p.msg = append(p.msg, p.s.Bodies[r.Body:r.Body+uint32(r.Alias)]...)
+	p.counts.Answer = uint16(r.AliasCount)
+	switch p.q.Type {
+	case wire.TypeA:
+		p.msg = append(p.msg, ipv4.records...)
+		p.counts.Answer += ipv4.count
+	case wire.TypeAAAA:
+		p.msg = append(p.msg, ipv6.records...)
+		p.counts.Answer += ipv6.count
+	case wire.TypeANY: // one RRset, RFC 8482 section 4.1
+		if r.Alias == 0 && ipv4.count > 0 {
+			p.msg, p.counts.Answer = append(p.msg, ipv4.records...), ipv4.count
+		} else if r.Alias == 0 {
+			p.msg, p.counts.Answer = append(p.msg, ipv6.records...), ipv6.count
+		}
+	default:
+		if r.Alias == 0 {
+			p.scope = 0
+			p.static(node, z)
+			return false
+		}
+	}
+	if p.counts.Answer == 0 {
+		p.negative(z, wire.RcodeNoError)
+		return false
+	}
+	return true
+}
+
+// part is some packed address records of one family.
+type part struct {
+	records []byte
+	count   uint16
+}
+
+// addresses returns the address parts of r; ready is false for a target that
+// has never been resolved.
+func (s *Snapshot) addresses(r *Replica) (ipv4, ipv6 part, ready bool) {
+	if r.Resolved != 0 {
+		a := s.Resolved[r.Resolved-1].Load()
+		if a == nil {
+			return part{}, part{}, false
+		}
+		return part{a.IPv4, uint16(a.IPv4Count)}, part{a.IPv6, uint16(a.IPv6Count)}, true
+	}
+	at := r.Body + uint32(r.Alias)
+	mid := at + uint32(r.IPv4)
+	return part{s.Bodies[at:mid], uint16(r.IPv4Count)}, part{s.Bodies[mid : mid+uint32(r.IPv6)], uint16(r.IPv6Count)}, true
+}

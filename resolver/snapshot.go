@@ -1,0 +1,136 @@
+package resolver
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"portolan.dev/geo"
+	"portolan.dev/resolver/decide"
+	"portolan.dev/resolver/zone"
+)
+
+// Snapshot is one compiled state of the world. resolver/compile fills it; after
+// [Resolver.Swap] only Live, Serials and Resolved change, by atomics.
+type Snapshot struct {
+	// Generation counts the snapshots of this process, from 1.
+	Generation uint64
+	Names      *zone.Table
+	Places     *geo.Index
+	Regions    []geo.Region
+	// Sites names the configured networks, by the number geo knows them by.
+	Sites      []string
+	Registries []Registry
+	// Replicas of registry r stand together from Registries[r].First on, in
+	// order of region number, one for each bit of Configured.
+	Replicas []Replica
+	// Bodies holds the packed records that Replicas point into.
+	Bodies []byte
+
+	// Live, by registry, is what the operator and health say now.
+	Live []Availability
+	// Serials, by zone number, is the SOA serial served now.
+	Serials []atomic.Uint32
+	// Resolved holds the addresses of replicas that are known by a target host
+	// name where addresses must be answered; nil until first resolved.
+	Resolved []atomic.Pointer[Addresses]
+
+	// UDPSize bounds UDP responses, 512 to 4096 octets (RFC 9715).
+	UDPSize int
+	// ECS says whether client subnets are honored and echoed (RFC 7871).
+	ECS bool
+	// Identity answers NSID and id.server, at most 255 octets; empty: neither.
+	Identity string
+	// Version answers version.bind; empty refuses.
+	Version string
+	// NSID is the packed option of Identity, or empty.
+	NSID []byte
+	// Allow holds the networks that get the full form of _explain.
+	Allow []netip.Prefix
+	// Excluded says why a replica is not up or not routed and since when, for
+	// _explain. May be nil. It must be safe for concurrent use.
+	Excluded func(registry int, region uint8) string
+}
+
+// Registry is one registry as the path of a query sees it.
+type Registry struct {
+	Configured decide.Mask
+	First      uint32 // first of its replicas in Snapshot.Replicas
+	Zone       uint32
+	TTL        uint32 // of a decision, seconds
+	AllDown    decide.AllDownPolicy
+	// Key is the registry's key in the configuration, Name its global name.
+	Key, Name string
+}
+
+// Replica is the packed global answer that names one replica: an alias part (the
+// CNAME chain to its regional name, or empty), and behind it the addresses of
+// one family. The three parts stand in Bodies one after the other.
+type Replica struct {
+	Body       uint32
+	Alias      uint16 // octets
+	IPv4, IPv6 uint16 // octets
+	// AliasCount, IPv4Count and IPv6Count are the records in each part.
+	AliasCount, IPv4Count, IPv6Count uint8
+	// Resolved is 1 + the index in Snapshot.Resolved of what stands in for the
+	// address parts; 0 for a replica with addresses of its own.
+	Resolved uint32
+	// Slot is where answers with this replica are counted; it stays the same
+	// over reloads.
+	Slot uint32
+}
+
+// Addresses are the packed address records of a resolved target, owned by the
+// question's name. Immutable.
+type Addresses struct {
+	IPv4, IPv6           []byte
+	IPv4Count, IPv6Count uint8
+	// From lists what was resolved, Until says how long its TTL holds. Past it
+	// the last good addresses are kept.
+	From  []netip.Addr
+	Until time.Time
+}
+
+// Availability holds the two masks of one registry. A query reads each once.
+type Availability struct {
+	routed, up atomic.Uint64
+}
+
+// Masks returns the masks as of now.
+func (a *Availability) Masks() decide.Masks {
+	return decide.Masks{Routed: decide.Mask(a.routed.Load()), Up: decide.Mask(a.up.Load())}
+}
+
+// Set publishes both masks. Calls must not run at the same time as one another.
+func (a *Availability) Set(m decide.Masks) {
+	a.routed.Store(uint64(m.Routed))
+	a.up.Store(uint64(m.Up))
+}
+
+// SetUp publishes the health of one replica and reports whether that is news.
+// The zone's serial is for the caller to raise. Calls must not run at the same
+// time as one another.
+func (s *Snapshot) SetUp(registry int, region uint8, up bool) (changed bool) {
+	a := &s.Live[registry]
+	was := decide.Mask(a.up.Load())
+	is := was.With(region, up)
+	a.up.Store(uint64(is))
+	return is != was
+}
+
+// RaiseSerial raises the serial of a zone, to the Unix time where that is
+// higher, so that it never falls over a restart unless the clock does.
+func (s *Snapshot) RaiseSerial(zoneNumber int, now time.Time) {
+	serial := &s.Serials[zoneNumber]
+	serial.Store(NextSerial(serial.Load(), now))
+}
+
+// NextSerial returns a serial above last: the Unix time where that is higher.
+func NextSerial(last uint32, now time.Time) uint32 {
+	return max(last+1, uint32(now.Unix()))
+}
+
+// replica returns the replica of registry r in region.
+func (s *Snapshot) replica(r *Registry, region uint8) *Replica {
+	return &s.Replicas[int(r.First)+r.Configured.Position(region)]
+}

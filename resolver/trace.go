@@ -1,0 +1,166 @@
+package resolver
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"portolan.dev/geo"
+	"portolan.dev/resolver/decide"
+	"portolan.dev/resolver/wire"
+)
+
+// Trace is one decision with all that led to it. It is made by the same steps as
+// the answer itself, so it cannot tell another story.
+type Trace struct {
+	Registry, Name string
+	// Asker is the address the query came from, Subnet the client subnet it
+	// carried (the zero Prefix without one).
+	Asker  netip.Addr
+	Subnet netip.Prefix
+	// BySubnet is true when the client subnet was what counted.
+	BySubnet bool
+	// Client is what counted, cut to the unit of a client: /24 or /48.
+	Client netip.Prefix
+	// Place is what is known of the address that counted.
+	Place geo.Place
+	// Site is the name of the configured network it lies in; empty for none.
+	Site string
+	// Scope is the prefix length that caches may share the answer for; 0 where the
+	// query had no subnet.
+	Scope   uint8
+	Outcome decide.Outcome
+	// Region is the label of the chosen replica's region; empty for none.
+	Region string
+	TTL    uint32 // seconds
+	// Candidates are the replicas of the registry in the order of the client's
+	// rank.
+	Candidates []Candidate
+
+	Node       string
+	Generation uint64
+	Serial     uint32
+}
+
+// Candidate is one replica as a decision saw it.
+type Candidate struct {
+	Region     string
+	Kilometres float64 // from the client; 0 where there is no place to measure from
+	Bias       float64
+	Routed, Up bool
+	// Excluded says why health or the operator has taken it out; empty if not.
+	Excluded string
+}
+
+// FindRegistry returns the number of the registry with this key or global name.
+func (s *Snapshot) FindRegistry(name string) (int, bool) {
+	for i := range s.Registries {
+		r := &s.Registries[i]
+		if name == r.Key || name == r.Name || name+"." == r.Name {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// Trace decides for one client as a query would, and says why. subnet is the
+// client subnet of the query, or the zero Prefix.
+func (s *Snapshot) Trace(registry int, asker netip.Addr, subnet netip.Prefix) Trace {
+	e := ecsOf(subnet)
+	return s.trace(registry, asker, &e)
+}
+
+// trace runs the steps of global with the reasons kept.
+func (s *Snapshot) trace(registry int, asker netip.Addr, e *wire.ECS) Trace {
+	r := &s.Registries[registry]
+	c := s.locate(e, asker)
+	masks := s.Live[registry].Masks()
+	region, outcome := decide.Choose(s.Places.Rank(c.class), masks, r.AllDown)
+	t := Trace{
+		Registry: r.Key, Name: r.Name, Asker: asker, Subnet: prefixOf(e), BySubnet: c.subnet,
+		Scope: c.scope, Outcome: outcome, TTL: r.TTL,
+		Node: s.Identity, Generation: s.Generation, Serial: s.Serials[r.Zone].Load(),
+	}
+	if outcome == decide.Nearest || outcome == decide.AllDown {
+		t.Region = s.Regions[region].Label
+	}
+	counted := asker
+	if c.subnet {
+		counted = t.Subnet.Addr()
+	}
+	t.Place = s.Places.Describe(counted)
+	t.Site = s.siteName(t.Place)
+	t.Client = unit(t.Place.Lookup)
+	for _, ranked := range t.Place.Ranking {
+		if r.Configured.Has(uint8(ranked.Region)) {
+			t.Candidates = append(t.Candidates, s.candidate(registry, ranked, masks))
+		}
+	}
+	return t
+}
+
+func (s *Snapshot) candidate(registry int, ranked geo.Ranked, masks decide.Masks) Candidate {
+	region := uint8(ranked.Region)
+	c := Candidate{
+		Region: s.Regions[region].Label, Kilometres: ranked.Kilometres, Bias: ranked.Bias,
+		Routed: masks.Routed.Has(region), Up: masks.Up.Has(region),
+	}
+	if !c.Routed {
+		c.Excluded = "global endpoint routing is off"
+	}
+	if !c.Up {
+		reason := "down"
+		if s.Excluded != nil {
+			if told := s.Excluded(registry, region); told != "" {
+				reason = told
+			}
+		}
+		if c.Excluded != "" {
+			c.Excluded += "; "
+		}
+		c.Excluded += reason
+	}
+	return c
+}
+
+// unit returns the prefix that stands for a client: /24 or /48.
+func unit(a netip.Addr) netip.Prefix {
+	bits := 48
+	if a.Is4() {
+		bits = 24
+	}
+	p, err := a.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return p
+}
+
+// ecsOf is the option that carries subnet.
+func ecsOf(subnet netip.Prefix) wire.ECS {
+	if !subnet.IsValid() {
+		return wire.ECS{}
+	}
+	subnet = subnet.Masked()
+	e := wire.ECS{Family: wire.FamilyIPv4, Source: uint8(subnet.Bits()), Octets: uint8((subnet.Bits() + 7) / 8)}
+	if subnet.Addr().Is4() {
+		a := subnet.Addr().As4()
+		copy(e.Addr[:], a[:])
+		return e
+	}
+	e.Family = wire.FamilyIPv6
+	e.Addr = subnet.Addr().As16()
+	return e
+}
+
+// prefixOf is the prefix that an option carries; the zero Prefix without one.
+func prefixOf(e *wire.ECS) netip.Prefix {
+	switch e.Family {
+	case wire.FamilyIPv4:
+		var a [4]byte
+		binary.BigEndian.PutUint32(a[:], binary.BigEndian.Uint32(e.Addr[:]))
+		return netip.PrefixFrom(netip.AddrFrom4(a), int(e.Source))
+	case wire.FamilyIPv6:
+		return netip.PrefixFrom(netip.AddrFrom16(e.Addr), int(e.Source))
+	}
+	return netip.Prefix{}
+}
