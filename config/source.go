@@ -27,12 +27,8 @@ const (
 // readFile reads a regular file of at most maxFile bytes. Devices and pipes are
 // refused: they may never end.
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
+	// Looked at before it is opened: opening a pipe waits for its writer.
+	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +38,12 @@ func readFile(path string) ([]byte, error) {
 	if info.Size() > maxFile {
 		return nil, errTooLarge
 	}
-	// The file may grow between the two.
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	// The file may have grown since.
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(data) > maxFile {
 		err = errTooLarge
