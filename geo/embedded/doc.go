@@ -1,0 +1,12 @@
+// Package embedded holds the location data that comes with Portolan, so that a
+// server steers by place from the first start, without an account anywhere and
+// without a download.
+//
+// The data is the IP to City Lite database of DB-IP, IPv4 and IPv6, reduced to
+// cells of one degree in the compact form of package geo. It is made by the
+// generator in geo/embedded/gen; the file places.bin is checked in. Whoever
+// distributes it must keep the [Attribution].
+//
+// Only package main of the daemon and the command line import it: whoever needs a
+// *geo.Table is given one.
+package embedded
