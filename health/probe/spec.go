@@ -3,7 +3,12 @@ package probe
 import (
 	"crypto/x509"
 	"errors"
+	"fmt"
+	"net"
+	"net/url"
 	"regexp"
+	"strconv"
+	"strings"
 
 	"portolan.dev/health"
 )
@@ -25,8 +30,9 @@ const (
 // ignored. A Spec is not changed after [New].
 type Spec struct {
 	Type Type
-	// Address is what is dialed: an IP address or host name, and a port.
-	// Exec only passes it on.
+	// Address is what is dialed: an IP address or host name, and a port. A name
+	// may not lead to a link-local or a cloud's metadata address. Exec only
+	// passes it on.
 	Address string
 	TLS     bool           // registry: speak TLS; implied by https and tls
 	Verify  bool           // the certificate must be valid for ServerName
@@ -35,18 +41,18 @@ type Spec struct {
 	// means the host of Address, which is not sent if it is an IP address.
 	ServerName string
 	Host       string // Host header; empty means ServerName, then Address
-	Method     string // http, https: empty means GET
+	Method     string // http, https: GET or HEAD; empty means GET
 	// Path is the path and query of the request: empty means /v2/ for registry, else /.
 	Path    string
-	Headers [][2]string   // name, value, in the order they are sent
+	Headers [][2]string   // registry, http, https: name, value
 	Status  []StatusRange // http, https: codes that pass; empty means 200 to 299
 	// Body must be contained in the first 64 KiB of the response, BodyRegexp must
-	// match them, and JSON hold for them; empty, nil: no condition.
+	// match them, and JSON hold for them; empty, nil: no condition. http, https.
 	Body       string
 	BodyRegexp *regexp.Regexp
 	JSON       []JSONMatch
 	Command    []string // exec: an absolute path and its arguments
-	Env        []string // exec: NAME=value, all the command gets besides PORTOLAN_*
+	Env        []string // exec: NAME=value, more for the environment of the command
 	// Manifest, as repository@sha256:hex, is pulled after a registry has answered.
 	// With Blob, a blob it names is asked for too.
 	Manifest string
@@ -55,7 +61,12 @@ type Spec struct {
 	// write probe.
 	Write string
 	// User and Password are for a registry that wants them; empty for neither.
+	// They go to the probed address, and to Realm, and nowhere else.
 	User, Password string
+	// Realm is a token endpoint, as https://host/path, that may be asked although
+	// it is not on the probed host. Empty means that only those on the probed
+	// host are asked, and at the probed address.
+	Realm string
 }
 
 // StatusRange is an inclusive range of HTTP status codes.
@@ -65,9 +76,101 @@ type StatusRange struct{ Low, High int }
 // [n] for the elements of arrays, written as text, equals Equals.
 type JSONMatch struct{ Path, Equals string }
 
-// New returns the prober for s, or what is wrong with s.
-func New(s Spec) (health.Prober, error) { return nil, errors.New(string(s.Type)) }
+// New returns the prober for s, or what is wrong with s. It touches no network.
+func New(s Spec) (health.Prober, error) {
+	p, err := build(&s)
+	if err != nil {
+		return nil, fmt.Errorf("%s probe of %s: %w", clean(string(s.Type)), clean(s.Address), err)
+	}
+	return p, nil
+}
 
-// Key returns the identity of s: two specs with the same key look at the same
-// target in the same way. It holds no secret in clear.
-func (s Spec) Key() string { return "" }
+func build(s *Spec) (health.Prober, error) {
+	if s.Type == Exec {
+		return newExec(s)
+	}
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	switch s.Type {
+	case Registry:
+		return newRegistry(s)
+	case HTTP, HTTPS:
+		return newHTTP(s)
+	case TCP:
+		return &tcpProber{newDialer(s.Address, nil)}, nil
+	case TLS:
+		return &tlsProber{newDialer(s.Address, s.newTLSConfig())}, nil
+	default:
+		return nil, errors.New("unknown type: use registry, http, https, tcp, tls or exec")
+	}
+}
+
+// check looks at what all protocols over a network have in common.
+func (s *Spec) check() error {
+	host, port, err := net.SplitHostPort(s.Address)
+	if err != nil || host == "" {
+		return errors.New("the address must be host:port or [IPv6 address]:port")
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return fmt.Errorf("port %q: use 1 to 65535", clean(port))
+	}
+	if !validFieldValue(s.host()) || strings.ContainsAny(s.host(), "/ ?#@") {
+		return fmt.Errorf("host %q cannot be in a Host header", clean(s.host()))
+	}
+	if p := s.path("/"); !strings.HasPrefix(p, "/") {
+		return fmt.Errorf("path %q must begin with /", clean(p))
+	} else if _, err := url.ParseRequestURI(p); err != nil {
+		return fmt.Errorf("path %q: %w", clean(p), err)
+	}
+	for _, h := range s.Headers {
+		switch {
+		case !validFieldName(h[0]):
+			return fmt.Errorf("header %q: no such name is possible", clean(h[0]))
+		case !validFieldValue(h[1]):
+			return fmt.Errorf("header %s: its value has control characters", h[0])
+		case strings.EqualFold(h[0], "Host"):
+			return errors.New("header Host: say `host` instead")
+		}
+	}
+	return nil
+}
+
+// host returns what the Host header says.
+func (s *Spec) host() string {
+	switch {
+	case s.Host != "":
+		return s.Host
+	case s.ServerName != "":
+		return s.ServerName
+	default:
+		return s.Address
+	}
+}
+
+func (s *Spec) path(otherwise string) string {
+	if s.Path == "" {
+		return otherwise
+	}
+	return s.Path
+}
+
+// dialer returns that of a protocol over HTTP.
+func (s *Spec) dialer() *dialer {
+	if s.Type == HTTPS || s.Type == Registry && s.TLS {
+		return newDialer(s.Address, s.newTLSConfig("http/1.1"))
+	}
+	return newDialer(s.Address, nil)
+}
+
+// validFieldName says whether s can name a field of a header (RFC 9110 section 5.1).
+func validFieldName(s string) bool {
+	token, rest := cutToken(s)
+	return token != "" && rest == ""
+}
+
+// validFieldValue says whether s can be the value of a field: no control characters
+// but tab, so that none ends the field (RFC 9110 section 5.5).
+func validFieldValue(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
+}

@@ -1,0 +1,107 @@
+package probe
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+)
+
+// The bounds on what a target may send. A registry answers /v2/ with a few hundred
+// bytes; a manifest or a health report of a cluster has some thousand.
+const (
+	maxHeader = 32 << 10 // status line and fields, those of 1xx responses included
+	maxBody   = 64 << 10 // after the transfer coding is taken off
+)
+
+// userAgent is how probes appear in the logs of a target.
+const userAgent = "portolan-probe"
+
+// request is one that is ready to be sent, any number of times.
+type request struct {
+	http *http.Request
+	wire []byte
+}
+
+// newRequest makes a request to the server named by host for target, a path with
+// an optional query.
+func newRequest(ctx context.Context, method, host, target string, headers [][2]string) (*request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+host+target, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	req.Close = true
+	req.Header.Set("User-Agent", userAgent)
+	req.Header.Set("Accept-Encoding", "identity")
+	for _, h := range headers {
+		req.Header.Add(h[0], h[1])
+	}
+	var wire bytes.Buffer
+	if err := req.Write(&wire); err != nil {
+		return nil, err
+	}
+	return &request{http: req, wire: wire.Bytes()}, nil
+}
+
+// response is what came back.
+type response struct {
+	status int
+	header http.Header
+	body   []byte // its first maxBody bytes
+	longer bool   // the body has more than that
+}
+
+// exchange sends r over a connection of its own and reads the response. It goes
+// nowhere but to the address of d: a redirect is a response like any other.
+func (d *dialer) exchange(ctx context.Context, r *request) (*response, error) {
+	s, err := d.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	if _, err := s.Write(r.wire); err != nil {
+		return nil, &stepError{"request", err}
+	}
+	answer, err := readResponse(s, r.http)
+	if err != nil {
+		return nil, &stepError{"response", err}
+	}
+	return answer, nil
+}
+
+// readResponse reads the final response to req.
+func readResponse(from io.Reader, req *http.Request) (*response, error) {
+	// The limit counts what is read, not what is used: one buffer more at most.
+	limited := &io.LimitedReader{R: from, N: maxHeader}
+	buffered := bufio.NewReader(limited)
+	for {
+		// The body is not closed: that would read it to its end, which a hostile
+		// target never sends. Closing the connection frees all there is.
+		r, err := http.ReadResponse(buffered, req) //nolint:bodyclose // see above
+		switch {
+		case err != nil && limited.N <= 0:
+			return nil, fmt.Errorf("header is longer than %d KiB", maxHeader>>10)
+		case err != nil:
+			return nil, err
+		case r.StatusCode >= 100 && r.StatusCode < 200 && r.StatusCode != http.StatusSwitchingProtocols:
+			continue
+		}
+		limited.N += 2 * maxBody // chunk sizes and trailers come on top of the body
+		body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+		longer := len(body) > maxBody
+		if err != nil && !longer {
+			return nil, bodyError(err, limited)
+		}
+		return &response{r.StatusCode, r.Header, body[:min(len(body), maxBody)], longer}, nil
+	}
+}
+
+func bodyError(err error, limited *io.LimitedReader) error {
+	if limited.N <= 0 && errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("body has more coding than content")
+	}
+	return fmt.Errorf("body: %w", err)
+}
