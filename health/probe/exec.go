@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -46,16 +47,16 @@ func newExec(s *Spec) (*execProber, error) {
 	} else if info.IsDir() || info.Mode().Perm()&0o111 == 0 {
 		return nil, fmt.Errorf("%s cannot be executed: see its mode", s.Command[0])
 	}
-	env := []string{
-		commandPath, "PORTOLAN_ADDRESS=" + s.Address, "PORTOLAN_HOST=" + s.host(),
-		"PORTOLAN_SERVER_NAME=" + s.ServerName, "PORTOLAN_PATH=" + s.Path,
-	}
 	for _, e := range s.Env {
 		if name, _, ok := strings.Cut(e, "="); !ok || name == "" {
 			return nil, fmt.Errorf("environment %q: write NAME=value", clean(e))
 		}
 	}
-	return &execProber{s.Command, append(env, s.Env...)}, nil
+	env := slices.Concat([]string{
+		commandPath, "PORTOLAN_ADDRESS=" + s.Address, "PORTOLAN_HOST=" + s.host(),
+		"PORTOLAN_SERVER_NAME=" + s.ServerName, "PORTOLAN_PATH=" + s.Path,
+	}, s.Env)
+	return &execProber{s.Command, env}, nil
 }
 
 // Probe implements [health.Prober].

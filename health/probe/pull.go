@@ -69,12 +69,17 @@ func digestOf(content []byte) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
+// descriptor is what is read of a content descriptor of the OCI image specification.
+type descriptor struct {
+	Digest string `json:"digest"`
+}
+
 // blobOf returns the digest of the blob to ask for: the configuration, which is
 // small, or else the first layer.
 func blobOf(manifest []byte) (string, error) {
 	var m struct {
-		Config struct{ Digest string }
-		Layers []struct{ Digest string }
+		Config descriptor   `json:"config"`
+		Layers []descriptor `json:"layers"`
 	}
 	if json.Unmarshal(manifest, &m) != nil {
 		return "", errors.New("manifest: is not JSON")

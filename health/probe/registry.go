@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"portolan.dev/health"
@@ -167,7 +168,7 @@ func (v *visit) send(ctx context.Context, c call) (*response, error) {
 	if err := v.authorize(ctx, c.scope); err != nil {
 		return nil, &stepError{c.step, err}
 	}
-	host, headers := c.host, v.spec.Headers[:len(v.spec.Headers):len(v.spec.Headers)]
+	host, headers := c.host, slices.Clip(v.spec.Headers)
 	if host == "" {
 		host = v.spec.host()
 	}
@@ -192,7 +193,10 @@ func (v *visit) send(ctx context.Context, c call) (*response, error) {
 // ": CODE message"; "" if it says nothing that can be understood.
 func registryError(body []byte) string {
 	var report struct {
-		Errors []struct{ Code, Message string }
+		Errors []struct {
+			Code    string `json:"code"`
+			Message string `json:"message"`
+		} `json:"errors"`
 	}
 	if json.Unmarshal(body, &report) != nil || len(report.Errors) == 0 {
 		return ""
