@@ -1,0 +1,85 @@
+package admin
+
+import "time"
+
+// Explanation says what a client gets and why. Its JSON form is stable.
+type Explanation struct {
+	Registry string `json:"registry"`
+	Name     string `json:"name"`
+	// Answer is the region of the chosen replica, "" for none; Outcome one of
+	// nearest, all-down, none-up, none-routed.
+	Answer  string `json:"answer"`
+	Outcome string `json:"outcome"`
+	TTL     uint32 `json:"ttl"`
+	Scope   uint8  `json:"scope"`
+	// Asker is the address the query comes from, Subnet its client subnet, and
+	// Client what counted of the two, cut to the unit of a client.
+	Asker      string      `json:"asker"`
+	Subnet     string      `json:"subnet,omitempty"`
+	Client     string      `json:"client"`
+	BySubnet   bool        `json:"by_subnet"`
+	Place      Place       `json:"place"`
+	Candidates []Candidate `json:"candidates"`
+	Node       string      `json:"node"`
+	Generation uint64      `json:"generation"`
+	Serial     uint32      `json:"serial"`
+	// Lines is the same in the words of the _explain record.
+	Lines []string `json:"lines"`
+}
+
+// Place is where a client is.
+type Place struct {
+	Cell      uint16  `json:"cell"`
+	Country   string  `json:"country,omitempty"`
+	Kind      string  `json:"kind"`
+	Latitude  float64 `json:"latitude"`
+	Longitude float64 `json:"longitude"`
+	Block     string  `json:"block,omitempty"`
+	Site      string  `json:"site,omitempty"`
+	RankedBy  string  `json:"ranked_by"`
+}
+
+// Candidate is one replica in the order of a client's rank.
+type Candidate struct {
+	Region     string  `json:"region"`
+	Kilometres float64 `json:"km"`
+	Bias       float64 `json:"bias,omitempty"`
+	Routed     bool    `json:"routed"`
+	Up         bool    `json:"up"`
+	Excluded   string  `json:"excluded,omitempty"`
+}
+
+// Status is the state of a server. Its JSON form is stable.
+type Status struct {
+	Node       string           `json:"node"`
+	Version    string           `json:"version"`
+	Generation uint64           `json:"generation"`
+	Started    time.Time        `json:"started"`
+	GeoSource  string           `json:"geo_source"`
+	GeoBuilt   time.Time        `json:"geo_built"`
+	Registries []RegistryStatus `json:"registries"`
+}
+
+// RegistryStatus is one registry and its replicas.
+type RegistryStatus struct {
+	Registry string          `json:"registry"`
+	Name     string          `json:"name"`
+	Replicas []ReplicaStatus `json:"replicas"`
+}
+
+// ReplicaStatus is one replica as health and routing see it.
+type ReplicaStatus struct {
+	Region string `json:"region"`
+	Routed bool   `json:"routed"`
+	Up     bool   `json:"up"`
+	// State is unknown, up, down, recovering, or unprobed.
+	State      string     `json:"state"`
+	Since      *time.Time `json:"since,omitempty"`
+	EligibleAt *time.Time `json:"eligible_at,omitempty"`
+	Last       string     `json:"last,omitempty"`
+}
+
+// Failure is the body of every response that is no success.
+type Failure struct {
+	Error string `json:"error"`
+}

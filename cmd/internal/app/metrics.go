@@ -1,0 +1,253 @@
+package app
+
+import (
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"portolan.dev/cmd/internal/version"
+	"portolan.dev/health"
+)
+
+// maxReplicaSeries bounds the replicas that are reported one by one. Beyond it a
+// scrape would weigh tens of megabytes; answers and health are then added up by
+// region, with an empty registry label.
+const maxReplicaSeries = 10_000
+
+// metrics is the registry of a server's metrics. What the query path counts is
+// collected when asked for; nothing is pushed from there.
+type metrics struct {
+	a        *App
+	registry *prometheus.Registry
+
+	probeTime    *prometheus.HistogramVec
+	probeResults *prometheus.CounterVec
+	reloadOK     prometheus.Gauge
+	reloadAt     prometheus.Gauge
+	reloadTook   prometheus.Gauge
+	reloads      *prometheus.CounterVec
+	lastFailure  atomic.Bool
+
+	queries, dropped, truncated, answers, allDown *prometheus.Desc
+	replicaUp, replicaRouted, generation, names   *prometheus.Desc
+	serial, geoBuilt, geoRanges                   *prometheus.Desc
+	tcpOpen, tcpTotal, tcpRefused, probeLate      *prometheus.Desc
+}
+
+func newMetrics(a *App) *metrics {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("portolan_"+name, help, labels, nil)
+	}
+	m := &metrics{
+		a: a, registry: prometheus.NewRegistry(),
+		probeTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "portolan_probe_duration_seconds", Help: "Time from the start of a probe to its verdict.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"verdict"}),
+		probeResults: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "portolan_probe_results_total", Help: "Results of probes by verdict.",
+		}, []string{"verdict"}),
+		reloadOK: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "portolan_config_last_reload_successful", Help: "1 if the last load of the configuration succeeded.",
+		}),
+		reloadAt: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "portolan_config_last_reload_success_timestamp_seconds", Help: "When the configuration was last loaded successfully.",
+		}),
+		reloadTook: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "portolan_config_last_reload_duration_seconds", Help: "How long the last load of the configuration took.",
+		}),
+		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "portolan_config_reloads_total", Help: "Reloads of the configuration by outcome.",
+		}, []string{"outcome"}),
+
+		queries:       desc("queries_total", "Queries answered.", "transport", "family", "rcode"),
+		dropped:       desc("queries_dropped_total", "Messages that got no response: too short, or responses themselves.", "transport"),
+		truncated:     desc("responses_truncated_total", "Responses sent with TC because they did not fit."),
+		answers:       desc("answers_total", "Global answers by the replica they name.", "registry", "region"),
+		allDown:       desc("answers_all_down_total", "Global answers given although no replica was healthy."),
+		replicaUp:     desc("replica_up", "1 if health lets the replica be answered.", "registry", "region"),
+		replicaRouted: desc("replica_routed", "1 if the operator lets the global name answer the replica.", "registry", "region"),
+		generation:    desc("snapshot_generation", "Number of the snapshot being served, from 1."),
+		names:         desc("names", "Owner names and empty non-terminals served."),
+		serial:        desc("zone_serial", "SOA serial of the zone.", "zone"),
+		geoBuilt:      desc("geo_data_timestamp_seconds", "When the location data was built.", "source"),
+		geoRanges:     desc("geo_data_ranges", "Ranges in the location data.", "family"),
+		tcpOpen:       desc("tcp_connections", "TCP connections open now."),
+		tcpTotal:      desc("tcp_connections_total", "TCP connections accepted."),
+		tcpRefused:    desc("tcp_connections_refused_total", "TCP connections closed for a limit or a timeout.", "reason"),
+		probeLate:     desc("probe_lateness_seconds", "How late the schedule of probes has lately run."),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "portolan_build_info", Help: "Always 1; the labels say what runs.",
+		ConstLabels: prometheus.Labels{"version": version.Version(), "go": runtime.Version()},
+	})
+	build.Set(1)
+	m.registry.MustRegister(build, m.probeTime, m.probeResults, m.reloadOK, m.reloadAt, m.reloadTook, m.reloads, m,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.reloadOK.Set(1)
+	m.reloadAt.Set(seconds(a.o.Now()))
+	return m
+}
+
+// probed counts one result; the monitor calls it from many goroutines.
+func (m *metrics) probed(_ *health.Check, r health.Result) {
+	verdict := r.Verdict.String()
+	m.probeResults.WithLabelValues(verdict).Inc()
+	m.probeTime.WithLabelValues(verdict).Observe(r.Took.Seconds())
+}
+
+// reloaded notes the outcome of a reload.
+func (m *metrics) reloaded(ok bool, at time.Time, took time.Duration) {
+	m.reloadTook.Set(took.Seconds())
+	m.lastFailure.Store(!ok)
+	if !ok {
+		m.reloadOK.Set(0)
+		m.reloads.WithLabelValues("failure").Inc()
+		return
+	}
+	m.reloadOK.Set(1)
+	m.reloadAt.Set(seconds(at))
+	m.reloads.WithLabelValues("success").Inc()
+}
+
+func seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		m.queries, m.dropped, m.truncated, m.answers, m.allDown, m.replicaUp, m.replicaRouted, m.generation, m.names,
+		m.serial, m.geoBuilt, m.geoRanges, m.tcpOpen, m.tcpTotal, m.tcpRefused, m.probeLate,
+	} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	w := m.a.world.Load()
+	if w == nil || m.a.server == nil {
+		return
+	}
+	m.collectQueries(ch)
+	m.collectReplicas(ch, w)
+	s := w.Compiled.Snapshot
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	gauge(m.generation, float64(s.Generation))
+	gauge(m.names, float64(s.Names.Names()))
+	if len(w.Config.Zones) <= maxReplicaSeries {
+		for i := range w.Config.Zones {
+			gauge(m.serial, float64(s.Serials[i].Load()), w.Config.Zones[i].Name)
+		}
+	}
+	gauge(m.geoBuilt, seconds(w.Table.Built()), w.Table.Source())
+	gauge(m.geoRanges, float64(w.Table.Len4()), "ipv4")
+	gauge(m.geoRanges, float64(w.Table.Len6()), "ipv6")
+	gauge(m.tcpOpen, float64(m.a.server.Open()))
+	st := m.a.server.Stats()
+	counter(m.tcpTotal, st.Accepted.Load())
+	counter(m.tcpRefused, st.RefusedFull.Load(), "full")
+	counter(m.tcpRefused, st.RefusedPrefix.Load(), "prefix")
+	counter(m.tcpRefused, st.TimedOut.Load(), "timeout")
+	gauge(m.probeLate, m.a.monitor.Stats().Late.Seconds())
+}
+
+var (
+	transports = [2]string{"udp", "tcp"}
+	families2  = [2]string{"ipv4", "ipv6"}
+)
+
+func (m *metrics) collectQueries(ch chan<- prometheus.Metric) {
+	t := m.a.resolver.Totals()
+	for transport := range t.Responses {
+		for family := range t.Responses[transport] {
+			for code, n := range t.Responses[transport][family] {
+				// The codes of every day are there from the start, so that rates begin
+				// at 0.
+				if n == 0 && code > dns.RcodeRefused {
+					continue
+				}
+				ch <- prometheus.MustNewConstMetric(m.queries, prometheus.CounterValue, float64(n),
+					transports[transport], families2[family], rcodeName(code))
+			}
+		}
+		ch <- prometheus.MustNewConstMetric(m.dropped, prometheus.CounterValue, float64(t.Dropped[transport]), transports[transport])
+	}
+	ch <- prometheus.MustNewConstMetric(m.truncated, prometheus.CounterValue, float64(t.Truncated))
+	ch <- prometheus.MustNewConstMetric(m.allDown, prometheus.CounterValue, float64(t.AllDown))
+	m.collectAnswers(ch, t.Answers)
+}
+
+func rcodeName(code int) string {
+	if code == dns.RcodeBadVers {
+		return "BADVERS" // the number is BADSIG too, in another record
+	}
+	if name, ok := dns.RcodeToString[code]; ok {
+		return name
+	}
+	return "RCODE" + strconv.Itoa(code)
+}
+
+// key labels one replica's series.
+type seriesKey struct{ registry, region string }
+
+func (m *metrics) collectAnswers(ch chan<- prometheus.Metric, counts []uint64) {
+	sums := make(map[seriesKey]uint64)
+	each := m.a.slots.Len() <= maxReplicaSeries
+	for _, b := range m.a.slots.Blocks() {
+		for i, region := range b.Regions {
+			k := seriesKey{"", region}
+			if each {
+				k.registry = b.Registry
+			}
+			if slot := int(b.First) + i; slot < len(counts) {
+				sums[k] += counts[slot]
+			}
+		}
+	}
+	for k, n := range sums {
+		ch <- prometheus.MustNewConstMetric(m.answers, prometheus.CounterValue, float64(n), k.registry, k.region)
+	}
+}
+
+// collectReplicas reports health and routing: one by one, or beyond
+// [maxReplicaSeries] as counts by region.
+func (m *metrics) collectReplicas(ch chan<- prometheus.Metric, w *World) {
+	s := w.Compiled.Snapshot
+	up, routed := make(map[seriesKey]float64), make(map[seriesKey]float64)
+	each := len(s.Replicas) <= maxReplicaSeries
+	for i := range s.Registries {
+		masks := s.Live[i].Masks()
+		for region := range s.Regions {
+			if !s.Registries[i].Configured.Has(uint8(region)) {
+				continue
+			}
+			k := seriesKey{"", s.Regions[region].Label}
+			if each {
+				k.registry = s.Registries[i].Key
+			}
+			up[k] += bit(masks.Up.Has(uint8(region)))
+			routed[k] += bit(masks.Routed.Has(uint8(region)))
+		}
+	}
+	for k := range up {
+		ch <- prometheus.MustNewConstMetric(m.replicaUp, prometheus.GaugeValue, up[k], k.registry, k.region)
+		ch <- prometheus.MustNewConstMetric(m.replicaRouted, prometheus.GaugeValue, routed[k], k.registry, k.region)
+	}
+}
+
+func bit(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

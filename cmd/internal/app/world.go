@@ -1,0 +1,103 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"portolan.dev/config"
+	"portolan.dev/geo"
+	"portolan.dev/geo/embedded"
+	"portolan.dev/resolver"
+	"portolan.dev/resolver/compile"
+)
+
+// World is a configuration with everything that follows from it, ready to serve
+// or to look at.
+type World struct {
+	Config   *config.Config
+	Table    *geo.Table
+	Compiled *compile.Result
+}
+
+// Source is where a World comes from.
+type Source struct {
+	// Path is the configuration file.
+	Path string
+	// Text is used instead of Path when it is not nil; Path then only names it.
+	Text []byte
+	// Now is the clock.
+	Now func() time.Time
+}
+
+// LoadConfig reads and checks the configuration, without location data.
+func (s Source) LoadConfig() (*config.Config, error) {
+	options := config.Options{KnownRegion: func(name string) error {
+		_, err := geo.WellKnown(name)
+		return err
+	}}
+	if s.Text != nil {
+		return options.Parse(s.Path, s.Text)
+	}
+	return options.Load(s.Path)
+}
+
+// Build makes a world: all that can fail on the way from a file to a snapshot.
+// previous is what is being served, or nil; slots keeps counters over reloads.
+func (s Source) Build(previous *World, slots *compile.Slots) (*World, error) {
+	c, err := s.LoadConfig()
+	if err != nil {
+		return nil, err
+	}
+	table, err := s.table(c, previous)
+	if err != nil {
+		return nil, err
+	}
+	var served *resolver.Snapshot
+	if previous != nil {
+		served = previous.Compiled.Snapshot
+	}
+	identity, err := os.Hostname()
+	if err != nil {
+		identity = ""
+	}
+	result, err := compile.Compile(c, compile.Options{
+		Table: table, Previous: served, Slots: slots, Seed: rand.Uint64(), Now: s.Now(),
+		Identity: identity, ReadFile: os.ReadFile,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &World{Config: c, Table: table, Compiled: result}, nil
+}
+
+// table loads the location data. The embedded data cannot have changed since it
+// was decoded; files are read anew, which is how new data comes in.
+func (s Source) table(c *config.Config, previous *World) (*geo.Table, error) {
+	if len(c.Geo.Database) == 0 {
+		if previous != nil && len(previous.Config.Geo.Database) == 0 {
+			return previous.Table, nil
+		}
+		return embedded.Table()
+	}
+	table, err := geo.ReadMMDB(c.Geo.Database...)
+	if err != nil {
+		return nil, fmt.Errorf("geo.database: %w", err)
+	}
+	return table, nil
+}
+
+// Lines splits an error from Build into what to print, one fault a line.
+func Lines(err error) []string {
+	var many interface{ Unwrap() []error }
+	if !errors.As(err, &many) {
+		return []string{err.Error()}
+	}
+	var lines []string
+	for _, e := range many.Unwrap() {
+		lines = append(lines, Lines(e)...)
+	}
+	return lines
+}

@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"portolan.dev/cmd/internal/version"
+)
+
+// Exit codes of the command.
+const (
+	ExitOK     = 0
+	ExitFailed = 1 // the verb ran and the answer is no: errors in a file, a probe that fails
+	ExitUsage  = 2 // the command line is wrong
+)
+
+// defaultSocket is where a server listens for operators unless told otherwise.
+const defaultSocket = "/run/portolan/admin.sock"
+
+// errReported ends a verb with [ExitFailed] when all has been said already.
+var errReported = errors.New("reported")
+
+// usageError is a mistake on the command line.
+type usageError struct{ error }
+
+// env is what verbs use of the process, so that tests can stand in for it.
+type env struct {
+	in       io.Reader
+	out, err io.Writer
+	getenv   func(string) string
+}
+
+// Main runs the command line args (without the program's name) and returns the
+// exit code.
+func Main(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) int {
+	e := &env{in, out, errw, os.Getenv}
+	root := e.root()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errw)
+	cmd, err := root.ExecuteContextC(ctx)
+	var usage usageError
+	switch {
+	case err == nil:
+		return ExitOK
+	case errors.Is(err, errReported):
+		return ExitFailed
+	case errors.As(err, &usage):
+		fmt.Fprintf(errw, "portolan: %v\nsee `%s --help`\n", err, cmd.CommandPath())
+		return ExitUsage
+	default:
+		fmt.Fprintf(errw, "portolan: %v\n", err)
+		return ExitFailed
+	}
+}
+
+func (e *env) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "portolan",
+		Short: "Steer container hosts to the nearest healthy replica of a registry, over DNS",
+		Long: `Portolan is an authoritative DNS server for geo-replicated container registries:
+one global name answers each client with the nearest healthy replica.
+
+Exit codes: 0 all is well; 1 the answer is no or something failed; 2 the command
+line is wrong.`,
+		Version:           version.Version(),
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		DisableAutoGenTag: true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(e.serve(), e.demo(), e.check(), e.probe(), e.explain(), e.status(), e.geo(), e.version())
+	return root
+}
+
+// args wraps a cobra argument check so that its errors are mistakes of usage.
+func args(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, a []string) error {
+		if err := check(cmd, a); err != nil {
+			return usageError{err}
+		}
+		return nil
+	}
+}
+
+// configFlag adds -c.
+func configFlag(cmd *cobra.Command, path *string) {
+	cmd.Flags().StringVarP(path, "config", "c", "", "configuration file")
+}
+
+// socketFlag adds --socket, whose default is PORTOLAN_SOCKET.
+func (e *env) socketFlag(cmd *cobra.Command, path *string) {
+	def := e.getenv("PORTOLAN_SOCKET")
+	if def == "" {
+		def = defaultSocket
+	}
+	cmd.Flags().StringVar(path, "socket", def, "admin socket of the running server (or PORTOLAN_SOCKET)")
+}
+
+// needConfig asks for -c where a verb cannot do without.
+func needConfig(path string) error {
+	if path == "" {
+		return usageError{errors.New("no configuration: name it with -c FILE")}
+	}
+	return nil
+}

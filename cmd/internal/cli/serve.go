@@ -1,0 +1,48 @@
+package cli
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"portolan.dev/cmd/internal/app"
+)
+
+func (e *env) serve() *cobra.Command {
+	var path string
+	var json, debug bool
+	cmd := &cobra.Command{
+		Use:   "serve -c FILE",
+		Short: "Answer queries",
+		Long: `Answer queries until SIGTERM or SIGINT. SIGHUP loads the configuration and the
+location data again; if that fails, serving goes on unchanged and the log says why.`,
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := needConfig(path); err != nil {
+				return err
+			}
+			a, err := app.New(app.Options{Source: app.Source{Path: path, Now: time.Now}, Log: e.logger(json, debug)})
+			if err != nil {
+				return e.report(err)
+			}
+			return a.Run(cmd.Context())
+		},
+	}
+	configFlag(cmd, &path)
+	cmd.Flags().BoolVar(&json, "log-json", false, "log in JSON")
+	cmd.Flags().BoolVar(&debug, "debug", false, "log more")
+	return cmd
+}
+
+// logger writes to the error stream.
+func (e *env) logger(json, debug bool) *slog.Logger {
+	o := &slog.HandlerOptions{Level: slog.LevelInfo}
+	if debug {
+		o.Level = slog.LevelDebug
+	}
+	if json {
+		return slog.New(slog.NewJSONHandler(e.err, o))
+	}
+	return slog.New(slog.NewTextHandler(e.err, o))
+}
