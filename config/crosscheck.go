@@ -86,14 +86,17 @@ func (d *decoder) checkName(r *Registry, at registryPlaces, owners map[string]ow
 	const explain = "_explain."
 	global := r.GlobalName()
 	longest := explain + global
+	label := "" // the longest
 	for i := range r.Replicas {
-		label := Label(r.Replicas[i].Region)
-		if name := r.RegionalName(label); r.RegionalEndpoints && len(name) > len(longest) {
-			longest = name
+		if l := Label(r.Replicas[i].Region); len(l) > len(label) {
+			label = l
 		}
-		if name := r.DataName(label); r.DataEndpoints && len(name) > len(longest) {
-			longest = name
-		}
+	}
+	if name := r.RegionalName(label); r.RegionalEndpoints && len(name) > len(longest) {
+		longest = name
+	}
+	if name := r.DataName(label); r.DataEndpoints && len(name) > len(longest) {
+		longest = name
 	}
 	if n := len(longest) - 1; n > maxName {
 		d.errs.add(at.name, fmt.Sprintf("makes the name %s of %d characters, and %d are allowed", show(longest), n, maxName), "shorten it")

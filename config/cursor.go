@@ -83,6 +83,9 @@ func (c *cursor) text() (string, bool) {
 
 // textOrEmpty gives a string.
 func (c *cursor) textOrEmpty() (string, bool) {
+	if c.node.Kind == yaml.ScalarNode && c.node.Tag == "!!str" {
+		return c.node.Value, true
+	}
 	hint := ""
 	if c.node.Kind == yaml.ScalarNode && !c.empty() {
 		hint = "put it in quotes: " + show(c.node.Value)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -53,6 +54,8 @@ func dataFields() []field[DataEndpoint] {
 }
 
 func decodeRegistries(c *cursor, v *Config) {
+	v.Registries = slices.Grow(v.Registries, len(c.node.Content)/2)
+	c.d.registryPlaces = slices.Grow(c.d.registryPlaces, len(c.node.Content)/2)
 	c.entries(func(key *place, c *cursor) {
 		var r Registry
 		c.d.replicaPlaces = c.d.replicaPlaces[:0]
@@ -140,7 +143,9 @@ func decodeSticky(c *cursor, r *Registry) {
 }
 
 func decodeReplicas(c *cursor, r *Registry) {
-	seen := map[string]*place{}
+	n := min(len(c.node.Content)/2, MaxRegions+1)
+	seen := make(map[string]*place, n)
+	r.Replicas = make([]Replica, 0, n)
 	c.entries(func(key *place, c *cursor) {
 		at := &cursor{place: key, d: c.d}
 		region, ok := at.checkedRegion(key.key)

@@ -36,7 +36,8 @@ type section[T any] struct {
 func newSection[T any](d *decoder, fields []field[T]) *section[T] {
 	s := &section[T]{fields: fields, index: make(map[string]int, len(fields))}
 	root := &cursor{place: &place{source: &source{name: "default"}}, d: d}
-	for i, f := range fields {
+	for i := range fields {
+		f := &fields[i]
 		s.index[f.name] = i
 		s.names = append(s.names, f.name)
 		if f.def == "" {
