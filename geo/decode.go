@@ -183,5 +183,5 @@ func decodeRanges[A address](d *decoder, grain, cells int) spans[A] {
 	if d.err != nil {
 		return spans[A]{}
 	}
-	return newSpans(starts, values)
+	return newSpans(partition[A]{starts, values})
 }

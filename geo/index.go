@@ -12,9 +12,7 @@ import (
 // prefix with the same list. It is immutable, and every method may be called from
 // any number of goroutines. Find4, Find6, Rank and Site neither lock nor allocate.
 type Index struct {
-	v4   spans[uint32]
-	v6   spans[uint64] // the upper half of the address
-	fine []fineBlock   // by hi: the /64s that v6 has as inFine
+	v4, v6 tree
 
 	ranking
 	sites []Site
@@ -185,14 +183,15 @@ func (ix *Index) splice() error {
 	_, wrapped := splitFamilies(wrappedBlocks(), isWrapped)
 
 	over4 := flatten(append(withoutCovered(special4, sites4), sites4...))
-	ix.v4 = lay(&ix.table.v4, ix.classOfCell, runs4(over4))
+	ranges4 := lay(&ix.table.v4.partition, ix.classOfCell, runs4(over4))
+	ix.v4 = newTree(ranges4.widened(), nil)
 
 	over6 := flatten(slices.Concat(withoutCovered(special6, sites6), sites6, wrapped))
 	runs, fine := runs6(over6, func(hi uint64) uint16 {
 		return uint16(ix.classOfCell[ix.table.v6.values[ix.table.v6.find(hi)]])
 	})
-	ix.v6 = lay(&ix.table.v6, ix.classOfCell, runs)
-	ix.fine = fine
+	ranges6 := lay(&ix.table.v6.partition, ix.classOfCell, runs)
+	ix.v6 = newTree(&ranges6, fine)
 	return nil
 }
 

@@ -102,21 +102,11 @@ func (f *flattener) close() {
 	f.done = f.at == position{}
 }
 
-// fineBlock is an IPv6 /64 of which not all addresses have the same class.
+// fineBlock is an IPv6 /64 of which not all addresses have the same class, with
+// the partition of the lower halves.
 type fineBlock struct {
-	hi     uint64
-	starts []uint64 // of the lower half, as in spans
-	values []uint16
-}
-
-func (b *fineBlock) find(lo uint64) (value uint16, scope uint8) {
-	i, found := slices.BinarySearch(b.starts, lo)
-	if !found {
-		i--
-	}
-	// The few ranges of one /64 need no index, but the same rule of scopes.
-	s := spans[uint64]{starts: b.starts}
-	return b.values[i], 64 + s.scope(lo, i)
+	hi uint64
+	partition[uint64]
 }
 
 // runs4 turns blocks of IPv4 addresses into runs.
@@ -194,5 +184,5 @@ func (c *cutter) addFine(hi uint64, r run[uint64]) {
 func (f roughBlock) fill(under uint16) fineBlock {
 	var p partition[uint64]
 	p.cut(run[uint64]{0, math.MaxUint64, under}, f.runs)
-	return fineBlock{f.hi, p.starts, p.values}
+	return fineBlock{f.hi, p}
 }
