@@ -125,6 +125,6 @@ type Region struct {
 	// well-known coordinates apply.
 	Latitude, Longitude *float64
 	Country             string  // ISO 3166-1 alpha-2, upper case; "" when not given
-	Bias                float64 // kilometres added to every distance to this region
+	Bias                float64 // kilometers added to every distance to this region
 	Pos                 Pos
 }

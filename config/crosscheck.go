@@ -170,7 +170,7 @@ func (d *decoder) checkTargets(owners map[string]owner) {
 }
 
 func (d *decoder) checkProbes() {
-	var names []string
+	names := make([]string, 0, len(d.cfg.Probes))
 	for i := range d.cfg.Probes {
 		names = append(names, d.cfg.Probes[i].Name)
 	}
@@ -208,8 +208,8 @@ func (d *decoder) checkRegions() {
 			d.checkKnown(r.Name, d.regions[r.Name])
 		}
 	}
-	declared := slices.DeleteFunc(d.cfg.Regions, func(r Region) bool { return !inUse[r.Name] })
-	d.cfg.Regions = append(declared, implied...)
+	d.cfg.Regions = slices.DeleteFunc(d.cfg.Regions, func(r Region) bool { return !inUse[r.Name] })
+	d.cfg.Regions = append(d.cfg.Regions, implied...)
 }
 
 func (d *decoder) checkKnown(region string, at *place) {

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,9 +24,6 @@ type cursor struct {
 
 // fail adds an error about the value.
 func (c *cursor) fail(msg, hint string) { c.d.errs.add(c.place, msg, hint) }
-
-// warn adds a warning about the value.
-func (c *cursor) warn(msg, hint string) { c.d.warnings.add(c.place, msg, hint) }
 
 // kind says what the value is, for errors.
 func (c *cursor) kind() string {
@@ -48,12 +46,8 @@ func (c *cursor) empty() bool { return c.node.Kind == yaml.ScalarNode && c.node.
 
 // scalar gives the text of a scalar with one of the tags.
 func (c *cursor) scalar(want, hint string, tags ...string) (string, bool) {
-	if c.node.Kind == yaml.ScalarNode {
-		for _, tag := range tags {
-			if c.node.Tag == tag {
-				return c.node.Value, true
-			}
-		}
+	if c.node.Kind == yaml.ScalarNode && slices.Contains(tags, c.node.Tag) {
+		return c.node.Value, true
 	}
 	if custom(c.node) {
 		c.fail("the tag "+show(c.node.Tag)+" is not supported", "leave the tag out")
@@ -191,10 +185,8 @@ func (c *cursor) choice(words ...string) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	for _, word := range words {
-		if s == word {
-			return s, true
-		}
+	if slices.Contains(words, s) {
+		return s, true
 	}
 	c.fail(show(s)+" is not known", suggest(s, words))
 	return "", false

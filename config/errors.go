@@ -38,7 +38,7 @@ type Error struct {
 // Error is one line: file:line:column: path: message (hint).
 func (e Error) Error() string {
 	var b strings.Builder
-	for _, part := range []string{e.Pos.String(), e.Path} {
+	for _, part := range []string{e.String(), e.Path} {
 		if part != "" {
 			b.WriteString(part + ": ")
 		}

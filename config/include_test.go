@@ -157,8 +157,7 @@ DIR/d/4.yaml:2: did not find expected ',' or '}' (check indentation, quotes and 
 		t.Run(test.name, func(t *testing.T) {
 			dir := tree(t, test.files)
 			_, err := Load(filepath.Join(dir, "main.yaml"))
-			var errs Errors
-			if !errors.As(err, &errs) {
+			if _, ok := errors.AsType[Errors](err); !ok {
 				t.Fatalf("Load gave %v, want Errors", err)
 			}
 			if diff := cmp.Diff(test.want, strings.ReplaceAll(err.Error(), dir, "DIR")); diff != "" {

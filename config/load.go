@@ -35,7 +35,7 @@ func (o Options) Load(path string) (*Config, error) {
 	}
 	l := &loader{d: newDecoder(o), done: map[string]bool{}}
 	main := l.source(path)
-	l.read(main, data, l.include)
+	l.read(main, parse(data), l.include)
 	return l.d.result(main)
 }
 
@@ -44,7 +44,7 @@ func (o Options) Load(path string) (*Config, error) {
 func (o Options) Parse(file string, data []byte) (*Config, error) {
 	l := &loader{d: newDecoder(o)}
 	main := l.source(file)
-	l.read(main, data, func(c *cursor) { c.fail("include is not available here", "load the configuration from a file") })
+	l.read(main, parse(data), func(c *cursor) { c.fail("include is not available here", "load the configuration from a file") })
 	return l.d.result(main)
 }
 
@@ -79,8 +79,11 @@ func (l *loader) source(path string) *source {
 }
 
 // read decodes one file, and calls include with the value of that key.
-func (l *loader) read(src *source, data []byte, include func(*cursor)) {
-	root := parseDocument(src, data, &l.d.errs)
+func (l *loader) read(src *source, p parsed, include func(*cursor)) {
+	if p.problem != nil {
+		p.problem.add(src, &l.d.errs)
+	}
+	root := p.root
 	if root == nil {
 		return
 	}
@@ -99,9 +102,9 @@ func (l *loader) read(src *source, data []byte, include func(*cursor)) {
 
 // include reads what a list of paths and globs names, in order.
 func (l *loader) include(c *cursor) {
-	if real, err := filepath.EvalSymlinks(c.source.name); err == nil {
-		l.done[real] = true
-		l.open = append(l.open, real)
+	if resolved, err := filepath.EvalSymlinks(c.source.name); err == nil {
+		l.done[resolved] = true
+		l.open = append(l.open, resolved)
 		defer func() { l.open = l.open[:len(l.open)-1] }()
 	}
 	if len(l.open) > maxIncludes {
@@ -117,8 +120,10 @@ func (l *loader) include(c *cursor) {
 		if err != nil {
 			c.fail(show(pattern)+" is no pattern", "write it like registries.d/*.yaml")
 		}
-		for _, path := range paths {
-			l.includeFile(c, path)
+		for path, p := range ahead(paths) {
+			if l.includeFile(c, path, p); l.d.errs.closed {
+				return
+			}
 		}
 	})
 }
@@ -137,39 +142,32 @@ func expand(pattern string) ([]string, error) {
 	return slices.DeleteFunc(paths, func(p string) bool { return strings.HasPrefix(filepath.Base(p), ".") }), err
 }
 
-// includeFile reads one file that c names, unless it was read already.
-func (l *loader) includeFile(c *cursor, path string) {
-	real, err := filepath.EvalSymlinks(path)
+// includeFile decodes one file that c names, unless it was read already.
+func (l *loader) includeFile(c *cursor, path string, p parsed) {
+	resolved, err := filepath.EvalSymlinks(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		c.fail(show(path)+" does not exist", "mend the path; it is relative to the file it stands in")
-		return
 	case err != nil:
-		c.fail(err.Error(), "")
-		return
-	case slices.Contains(l.open, real):
-		c.fail(show(path)+" includes itself: "+strings.Join(append(l.open, real), " includes "), "keep included files in a folder of their own")
-		return
-	case l.done[real]:
-		return
+		c.fail("cannot read "+show(path)+": "+reason(err), "")
+	case slices.Contains(l.open, resolved):
+		c.fail(show(path)+" includes itself: "+strings.Join(append(l.open, resolved), " includes "), "keep included files in a folder of their own")
+	case l.done[resolved]:
 	case len(l.done) >= maxFiles:
 		c.fail("too many files are included", "put more into each")
 		l.d.errs.closed = true
-		return
+	case p.err != nil:
+		l.done[resolved] = true
+		c.fail("cannot read "+show(path)+": "+reason(p.err), "include regular files that the server may read, of at most 64 MiB")
+	default:
+		l.done[resolved] = true
+		l.read(l.source(path), p, l.include)
 	}
-	l.done[real] = true
-	data, err := readFile(path)
-	if err != nil {
-		c.fail("cannot read "+show(path)+": "+reason(err), "include regular files that the server may read, of at most 64 MiB")
-		return
-	}
-	l.read(l.source(path), data, l.include)
 }
 
 // reason is an error without the path it is about.
 func reason(err error) string {
-	var pathError *fs.PathError
-	if errors.As(err, &pathError) {
+	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
 		return pathError.Err.Error()
 	}
 	return err.Error()

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -41,8 +42,8 @@ func (p *place) path() string {
 		parts = append(parts, p)
 	}
 	var b strings.Builder
-	for i := len(parts) - 1; i >= 0; i-- {
-		switch part := parts[i]; {
+	for _, part := range slices.Backward(parts) {
+		switch {
 		case part.key == "":
 			b.WriteString("[" + strconv.Itoa(int(part.index)) + "]")
 		case !plainKey(part.key):

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -48,7 +49,7 @@ func probeTargetFields() []field[Probe] {
 func probeContentFields() []field[Probe] {
 	return []field[Probe]{
 		{name: "path", typ: "text", note: "/v2/ for registry, / for http and https", only: typesHTTP(), set: into((*cursor).urlPath, func(p *Probe) *string { return &p.Path })},
-		{name: "method", typ: "one of GET, HEAD", note: "GET", only: typesPlain(), set: into(oneOf("GET", "HEAD"), func(p *Probe) *string { return &p.Method })},
+		{name: "method", typ: "one of GET, HEAD", note: "GET", only: typesPlain(), set: into(oneOf(http.MethodGet, http.MethodHead), func(p *Probe) *string { return &p.Method })},
 		{name: "headers", typ: "mapping of header names to text", note: "none", only: typesHTTP(), set: decodeHeaders},
 		{name: "status", typ: "list of codes and ranges", note: `["200-299"]`, only: typesPlain(), set: decodeStatus},
 		{name: "body", typ: "text", note: "no condition", only: typesPlain(), set: into((*cursor).text, func(p *Probe) *string { return &p.Body })},
@@ -121,7 +122,7 @@ func (p *Probe) fill() {
 	}
 	if slices.Contains(typesPlain(), p.Type) {
 		if p.Method == "" {
-			p.Method = "GET"
+			p.Method = http.MethodGet
 		}
 		if len(p.Status) == 0 {
 			p.Status = []StatusRange{{200, 299}}
@@ -148,7 +149,7 @@ func checkProbe(c *cursor, p *Probe, g given[Probe]) {
 	if p.Blob && p.Manifest == "" && !g.has("manifest") {
 		errs.add(g.where("blob"), "a blob is found by a manifest, and none is given", "add manifest: repository@sha256:...")
 	}
-	if p.Method == "HEAD" && (g.has("body") || g.has("body_regexp") || g.has("json")) {
+	if p.Method == http.MethodHead && (g.has("body") || g.has("body_regexp") || g.has("json")) {
 		errs.add(g.where("method"), "an answer to HEAD has no body to look at", "use GET")
 	}
 	if !p.encrypted() && p.Type == ProbeRegistry {

@@ -121,7 +121,7 @@ func TestDistance(t *testing.T) {
 		}
 	}
 	known := []string{"zone", "name", "home", "replicas"}
-	for word, want := range map[string]string{"replica": "replicas", "zones": "zone", "nmae": "name", "frob": "", "": "", strings.Repeat("x", 1000): ""} {
+	for word, want := range map[string]string{"replica": "replicas", "zones": "zone", "hmoe": "home", "frob": "", "": "", strings.Repeat("x", 1000): ""} {
 		if got := nearest(word, known); got != want {
 			t.Errorf("nearest(%.20q) = %q, want %q", word, got, want)
 		}

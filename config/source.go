@@ -53,43 +53,44 @@ func readFile(path string) ([]byte, error) {
 
 var errTooLarge = fmt.Errorf("the file is larger than %d MiB", maxFile>>20)
 
+// problem is what makes a file unreadable as YAML.
+type problem struct {
+	line, column int
+	msg, hint    string
+}
+
+func (p *problem) add(src *source, errs *report) {
+	errs.add(&place{source: src, line: int32(p.line), column: int32(p.column)}, p.msg, p.hint)
+}
+
 // parseDocument gives the root node of the one document in data, nil for a
-// document without content. What is wrong is added to errs.
-func parseDocument(src *source, data []byte, errs *report) *yaml.Node {
-	at := func(line, column int) *place {
-		return &place{source: src, line: int32(line), column: int32(column)}
-	}
+// document without content.
+func parseDocument(data []byte) (*yaml.Node, *problem) {
+	const tooMuch = "split it and use include"
 	if len(data) > maxFile {
-		errs.add(at(0, 0), errTooLarge.Error(), "split it and use include")
-		return nil
+		return nil, &problem{msg: errTooLarge.Error(), hint: tooMuch}
 	}
 	if line, column, msg := badByte(data); msg != "" {
-		errs.add(at(line, column), msg, "save the file as UTF-8 text")
-		return nil
+		return nil, &problem{line, column, msg, "save the file as UTF-8 text"}
 	}
 	if marks(data) > maxMarks {
-		errs.add(at(0, 0), "the file holds too many values", "split it and use include")
-		return nil
+		return nil, &problem{msg: "the file holds too many values", hint: tooMuch}
 	}
 	var doc, second yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	switch err := decoder.Decode(&doc); {
 	case errors.Is(err, io.EOF):
-		return nil
+		return nil, nil
 	case err != nil:
-		addSyntaxError(errs, at, err, data)
-		return nil
+		return nil, syntaxProblem(err, data)
 	}
 	switch err := decoder.Decode(&second); {
 	case errors.Is(err, io.EOF):
+		return doc.Content[0], nil
 	case err != nil:
-		addSyntaxError(errs, at, err, data)
-		return nil
-	default:
-		errs.add(at(second.Line, second.Column), "a second document in the file", "put it in a file of its own and include that")
-		return nil
+		return nil, syntaxProblem(err, data)
 	}
-	return doc.Content[0]
+	return nil, &problem{second.Line, second.Column, "a second document in the file", "put it in a file of its own and include that"}
 }
 
 // badByte finds the first byte that is not UTF-8, or the first character that
@@ -147,15 +148,15 @@ var (
 	anchorOf = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
 )
 
-// addSyntaxError says where the parser was, and, when that is elsewhere, where it
+// syntaxProblem says where the parser was, and, when that is elsewhere, where it
 // gave up: it blames the beginning of the mapping, list or text that did not end
 // as it should.
-func addSyntaxError(errs *report, at func(line, column int) *place, err error, data []byte) {
+func syntaxProblem(err error, data []byte) *problem {
 	line, msg := syntaxError(err, data)
 	if end := gaveUp(data); end > line+1 {
 		msg += fmt.Sprintf(" in what begins here and goes wrong near line %d", end)
 	}
-	errs.add(at(line, 0), msg, "check indentation, quotes and brackets")
+	return &problem{line: line, msg: msg, hint: "check indentation, quotes and brackets"}
 }
 
 // gaveUp parses once more, a line at a time, and counts the lines the parser asked
