@@ -12,17 +12,16 @@ import (
 // now is the time in Unix seconds, good to a few seconds. msg is only read and
 // not kept; it must not overlap dst's spare room.
 func (w *Worker) Answer(dst, msg []byte, from netip.AddrPort, now int64) []byte {
-	var q wire.Query
-	disposition := q.Parse(msg)
+	var p reply
+	disposition := p.q.Parse(msg)
 	if disposition == wire.Drop {
 		w.counters.dropped.Add(1)
 		return dst
 	}
-	s := w.resolver.current.Load()
-	p := begin(s, &q, dst, w.stream)
+	p.begin(w.resolver.current.Load(), dst, w.stream)
 	switch {
 	case disposition == wire.Reject:
-		p.rcode = q.Rcode
+		p.rcode = p.q.Rcode
 	case disposition == wire.CookieOnly:
 		// The OPT with a fresh cookie is the whole answer, RFC 7873 section 5.4.
 	case p.accept():
@@ -33,7 +32,7 @@ func (w *Worker) Answer(dst, msg []byte, from netip.AddrPort, now int64) []byte 
 
 // find looks the name up and hands over to whoever answers for it.
 func (w *Worker) find(p *reply, from netip.AddrPort, now int64) {
-	node, z, found := p.s.Names.Find(p.q)
+	node, z, found := p.s.Names.Find(&p.q)
 	switch {
 	case found == zone.Outside:
 		p.refuse(edeNotAuthoritative)

@@ -5,7 +5,6 @@ import (
 	"strconv"
 
 	"portolan.dev/geo"
-	"portolan.dev/resolver/decide"
 	"portolan.dev/resolver/wire"
 	"portolan.dev/resolver/zone"
 )
@@ -82,7 +81,7 @@ func (t *Trace) Short() string {
 	if t.BySubnet {
 		by = "subnet"
 	}
-	return "replica=" + replica + " reason=" + outcomeText(t.Outcome) + " client=" + by +
+	return "replica=" + replica + " reason=" + t.Outcome.String() + " client=" + by +
 		" scope=/" + strconv.Itoa(int(t.Scope)) + " node=" + t.Node + " serial=" + strconv.FormatUint(uint64(t.Serial), 10)
 }
 
@@ -95,7 +94,7 @@ func (t *Trace) Lines() []string {
 	if replica == "" {
 		replica = "none"
 	}
-	lines = append(lines, "answer "+replica+" ("+outcomeText(t.Outcome)+") ttl "+strconv.FormatUint(uint64(t.TTL), 10)+
+	lines = append(lines, "answer "+replica+" ("+t.Outcome.String()+") ttl "+strconv.FormatUint(uint64(t.TTL), 10)+
 		" scope /"+strconv.Itoa(int(t.Scope)))
 	client := "client " + t.Client.String() + " by the address that asked, " + t.Asker.String()
 	if t.BySubnet {
@@ -120,19 +119,6 @@ func (c *Candidate) text() string {
 		text += " excluded: " + c.Excluded
 	}
 	return text
-}
-
-func outcomeText(o decide.Outcome) string {
-	switch o {
-	case decide.AllDown:
-		return "all-down"
-	case decide.NoneUp:
-		return "none-up"
-	case decide.NoneRouted:
-		return "none-routed"
-	case decide.Nearest:
-	}
-	return "nearest"
 }
 
 // siteName names the site of a place; empty for none.

@@ -25,8 +25,10 @@ const maxDatagram = 512
 // reply is a response being written: header and question first, then the
 // records, the OPT record last. It lives on the stack of Answer.
 type reply struct {
-	s      *Snapshot
-	q      *wire.Query
+	s *Snapshot
+	// q is held by value: behind a pointer it would count as leaked with every
+	// write to msg, and be allocated.
+	q      wire.Query
 	msg    []byte // the response; what stood in dst before is before start
 	start  int
 	limit  int // length that msg may reach
@@ -38,20 +40,19 @@ type reply struct {
 	ede    []byte // packed EDE option
 }
 
-// begin makes room for the header and echoes the question.
-func begin(s *Snapshot, q *wire.Query, dst []byte, stream bool) reply {
+// begin makes room for the header and echoes the question, once p.q is parsed.
+func (p *reply) begin(s *Snapshot, dst []byte, stream bool) {
 	size := maxDatagram
 	switch {
 	case stream:
 		size = 0xffff
-	case q.EDNS.Present:
-		size = min(int(q.EDNS.Size), s.UDPSize)
+	case p.q.EDNS.Present:
+		size = min(int(p.q.EDNS.Size), s.UDPSize)
 	}
+	p.s, p.start, p.limit = s, len(dst), len(dst)+size
 	var header [wire.HeaderLen]byte
-	p := reply{s: s, q: q, start: len(dst), limit: len(dst) + size}
-	p.msg = append(append(dst, header[:]...), q.Question()...)
-	p.ecs = s.ECS && q.EDNS.ECS.Family != 0
-	return p
+	p.msg = append(append(dst, header[:]...), p.q.Question()...)
+	p.ecs = s.ECS && p.q.EDNS.ECS.Family != 0
 }
 
 // refuse answers REFUSED with the reason, for a name that is not ours: no
@@ -99,7 +100,7 @@ func (w *Worker) finish(p *reply, from netip.AddrPort, now int64) []byte {
 	if p.q.EDNS.Present {
 		p.counts.Additional++
 	}
-	wire.PutHeader(p.msg[p.start:], p.q, p.flags, p.rcode, p.counts)
+	wire.PutHeader(p.msg[p.start:], &p.q, p.flags, p.rcode, p.counts)
 	w.counters.count(from.Addr(), p.rcode)
 	return p.msg
 }

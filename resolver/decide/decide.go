@@ -44,6 +44,20 @@ const (
 	NoneRouted
 )
 
+// String returns the outcome as explanations print it.
+func (o Outcome) String() string {
+	switch o {
+	case AllDown:
+		return "all-down"
+	case NoneUp:
+		return "none-up"
+	case NoneRouted:
+		return "none-routed"
+	case Nearest:
+	}
+	return "nearest"
+}
+
 // AllDownPolicy says what to answer when no routed replica is up.
 type AllDownPolicy uint8
 

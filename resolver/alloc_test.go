@@ -1,0 +1,44 @@
+//go:build !race
+
+package resolver_test
+
+import (
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// No class of answer allocates, except the ones made to explain.
+func TestAnswersDoNotAllocate(t *testing.T) {
+	s := newServer(t, contoso)
+	for _, tt := range classes {
+		t.Run(tt.name, func(t *testing.T) {
+			msg, err := tt.query().Pack()
+			if err != nil {
+				t.Fatal(err)
+			}
+			dst := make([]byte, 0, 4096)
+			if n := testing.AllocsPerRun(200, func() {
+				if len(s.udp.Answer(dst, msg, loopback, 0)) == 0 {
+					t.Fatal("no response")
+				}
+			}); n != 0 {
+				t.Errorf("%v allocations", n)
+			}
+		})
+	}
+}
+
+func TestRefusedMessagesDoNotAllocate(t *testing.T) {
+	s := newServer(t, contoso)
+	dst := make([]byte, 0, 4096)
+	msg, err := question("myregistry.example.io.", dns.TypeA, seattle).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := range len(msg) {
+		if n := testing.AllocsPerRun(20, func() { s.udp.Answer(dst, msg[:cut], loopback, 0) }); n != 0 {
+			t.Errorf("cut at %d: %v allocations", cut, n)
+		}
+	}
+}

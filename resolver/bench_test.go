@@ -1,0 +1,76 @@
+package resolver_test
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// classes are the kinds of answer, by what they cost.
+var classes = []struct {
+	name  string
+	query func() *dns.Msg
+}{
+	{"global-ecs", func() *dns.Msg { return question("myregistry.example.io.", dns.TypeA, seattle) }},
+	{"global-ecs-v6", func() *dns.Msg { return question("myregistry.example.io.", dns.TypeAAAA, "2a02:a400::/48") }},
+	{"global-source", func() *dns.Msg { return question("myregistry.example.io.", dns.TypeA, "") }},
+	{"global-other-type", func() *dns.Msg { return question("myregistry.example.io.", dns.TypeHTTPS, seattle) }},
+	{"global-apex", func() *dns.Msg { return question("own.example.", dns.TypeA, seattle) }},
+	{"regional", func() *dns.Msg { return question("myregistry.eastus.geo.example.io.", dns.TypeA, "") }},
+	{"regional-edns", func() *dns.Msg { return question("myregistry.eastus.geo.example.io.", dns.TypeA, seattle) }},
+	{"cookie-nsid", func() *dns.Msg {
+		m := question("myregistry.eastus.geo.example.io.", dns.TypeA, seattle)
+		m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_NSID{Code: dns.EDNS0NSID}, &dns.EDNS0_COOKIE{Code: 10, Cookie: "2464c4abcf10c957"})
+		return m
+	}},
+	{"nodata", func() *dns.Msg { return question("geo.example.io.", dns.TypeA, seattle) }},
+	{"nxdomain", func() *dns.Msg { return question("nothing.example.io.", dns.TypeA, seattle) }},
+	{"refused", func() *dns.Msg { return question("example.org.", dns.TypeA, seattle) }},
+	{"soa", func() *dns.Msg { return question("example.io.", dns.TypeSOA, "") }},
+	{"ns", func() *dns.Msg { return question("example.io.", dns.TypeNS, "") }},
+	{"txt", func() *dns.Msg { return question("example.io.", dns.TypeTXT, "") }},
+	{"truncated", func() *dns.Msg { return question("big.example.io.", dns.TypeTXT, "") }},
+	{"chaos", func() *dns.Msg {
+		m := question("id.server.", dns.TypeTXT, "")
+		m.Question[0].Qclass = dns.ClassCHAOS
+		return m
+	}},
+}
+
+func BenchmarkAnswer(b *testing.B) {
+	s := newServer(b, contoso)
+	dst := make([]byte, 0, 4096)
+	for _, bb := range classes {
+		b.Run(bb.name, func(b *testing.B) {
+			msg, err := bb.query().Pack()
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				s.udp.Answer(dst, msg, loopback, 0)
+			}
+		})
+	}
+	// Every query from another /24: the location table is met cold, as a busy
+	// server meets it.
+	b.Run("global-random-ecs", func(b *testing.B) {
+		msg, err := question("myregistry.example.io.", dns.TypeA, seattle).Pack()
+		if err != nil {
+			b.Fatal(err)
+		}
+		rng := rand.New(rand.NewPCG(1, 2))
+		subnets := make([][3]byte, 1<<20)
+		for i := range subnets {
+			subnets[i] = [3]byte{byte(1 + rng.IntN(223)), byte(rng.IntN(256)), byte(rng.IntN(256))}
+		}
+		b.ReportAllocs()
+		i := 0
+		for b.Loop() {
+			copy(msg[len(msg)-3:], subnets[i%len(subnets)][:])
+			s.udp.Answer(dst, msg, loopback, 0)
+			i++
+		}
+	})
+}
