@@ -30,6 +30,7 @@ func (e *stepError) Unwrap() error { return e.err }
 // reason words an error for an operator who knows the address and the step.
 func reason(err error) string {
 	var (
+		step       *stepError
 		syscallErr *os.SyscallError
 		opErr      *net.OpError
 		dnsErr     *net.DNSError
@@ -38,6 +39,8 @@ func reason(err error) string {
 		timeout    interface{ Timeout() bool }
 	)
 	switch {
+	case errors.As(err, &step):
+		return step.Error()
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return "timeout"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil:

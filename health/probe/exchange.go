@@ -75,7 +75,8 @@ func (d *dialer) exchange(ctx context.Context, r *request) (*response, error) {
 // readResponse reads the final response to req.
 func readResponse(from io.Reader, req *http.Request) (*response, error) {
 	// The limit counts what is read, not what is used: one buffer more at most.
-	limited := &io.LimitedReader{R: from, N: maxHeader}
+	faults := &faultReader{from: from}
+	limited := &io.LimitedReader{R: faults, N: maxHeader}
 	buffered := bufio.NewReader(limited)
 	for {
 		// The body is not closed: that would read it to its end, which a hostile
@@ -85,7 +86,7 @@ func readResponse(from io.Reader, req *http.Request) (*response, error) {
 		case err != nil && limited.N <= 0:
 			return nil, fmt.Errorf("header is longer than %d KiB", maxHeader>>10)
 		case err != nil:
-			return nil, err
+			return nil, faults.cause(err)
 		case r.StatusCode >= 100 && r.StatusCode < 200 && r.StatusCode != http.StatusSwitchingProtocols:
 			continue
 		}
@@ -93,15 +94,32 @@ func readResponse(from io.Reader, req *http.Request) (*response, error) {
 		body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 		longer := len(body) > maxBody
 		if err != nil && !longer {
-			return nil, bodyError(err, limited)
+			return nil, &stepError{"body", faults.cause(err)}
 		}
 		return &response{r.StatusCode, r.Header, body[:min(len(body), maxBody)], longer}, nil
 	}
 }
 
-func bodyError(err error, limited *io.LimitedReader) error {
-	if limited.N <= 0 && errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("body has more coding than content")
+// faultReader remembers why reading ended: what was half read then looks malformed
+// to its parser, although it was only late.
+type faultReader struct {
+	from io.Reader
+	err  error
+}
+
+// Read implements [io.Reader].
+func (f *faultReader) Read(p []byte) (int, error) {
+	n, err := f.from.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		f.err = err
 	}
-	return fmt.Errorf("body: %w", err)
+	return n, err
+}
+
+// cause returns what is behind the error of a parser.
+func (f *faultReader) cause(err error) error {
+	if f.err != nil {
+		return f.err
+	}
+	return err
 }
