@@ -1,0 +1,268 @@
+//go:build linux
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// server is a running `portolan serve`.
+type server struct {
+	*process
+	ns      *netns
+	dir     string // of the configuration, the socket and the state; $DIR in the configuration
+	path    string // of the configuration
+	addrs   []netip.AddrPort
+	metrics string
+	http    *http.Client
+	began   time.Time // just before the process was started
+}
+
+// serve starts the binary with a configuration in a namespace (nil for that of
+// the test), waits until it serves, and learns the ports it took. $DIR in the
+// configuration stands for a folder of the server's own. The test fails if the
+// server ends by itself, and stops it at the end otherwise.
+func serve(t *testing.T, n *netns, config string) *server {
+	t.Helper()
+	s := &server{ns: n, dir: t.TempDir()}
+	s.path = filepath.Join(s.dir, "portolan.yaml")
+	s.configure(t, config)
+	s.http = &http.Client{Timeout: patience, Transport: &http.Transport{DialContext: n.dial, DisableKeepAlives: true}}
+	binary := portolan(t)
+	s.began = time.Now()
+	s.process = start(t, n, binary, "serve", "-c", s.path)
+	s.learn(s.waitLog(0, "msg=serving"))
+	return s
+}
+
+// configure writes the configuration; a running server has not seen it yet.
+func (s *server) configure(t *testing.T, config string) {
+	t.Helper()
+	s.file(t, filepath.Base(s.path), config)
+}
+
+// file writes a file into the server's folder.
+func (s *server) file(t *testing.T, name, text string) {
+	t.Helper()
+	text = strings.ReplaceAll(text, "$DIR", s.dir)
+	if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var (
+	servingAddresses = regexp.MustCompile(`addresses="?\[([^"]*)\]"?`)
+	servingMetrics   = regexp.MustCompile(`metrics="?([0-9a-f.:\[\]]+)"?`)
+)
+
+// learn reads the addresses from the line that says serving.
+func (s *server) learn(line string) {
+	s.t.Helper()
+	m := servingAddresses.FindStringSubmatch(line)
+	if m == nil {
+		s.t.Fatalf("no addresses in %q", line)
+	}
+	for _, text := range strings.Fields(m[1]) {
+		a, err := netip.ParseAddrPort(text)
+		if err != nil {
+			s.t.Fatalf("address %q in %q: %v", text, line, err)
+		}
+		s.addrs = append(s.addrs, a)
+	}
+	if m := servingMetrics.FindStringSubmatch(line); m != nil {
+		s.metrics = m[1]
+	}
+}
+
+// addr returns the first address of a family.
+func (s *server) addr(v6 bool) netip.AddrPort {
+	s.t.Helper()
+	for _, a := range s.addrs {
+		if a.Addr().Is6() == v6 {
+			return a
+		}
+	}
+	s.t.Fatalf("no address of the family (IPv6: %v) in %v", v6, s.addrs)
+	return netip.AddrPort{}
+}
+
+// socket returns the path of the admin socket, where the configuration has
+// `socket: $DIR/admin.sock`.
+func (s *server) socket() string { return filepath.Join(s.dir, "admin.sock") }
+
+// reload writes a new configuration, sends SIGHUP, and returns the log line that
+// says how that went.
+func (s *server) reload(config string) string {
+	s.t.Helper()
+	s.configure(s.t, config)
+	return s.hup()
+}
+
+// hup sends SIGHUP and returns the log line that says how the reload went.
+func (s *server) hup() string {
+	s.t.Helper()
+	at := s.log.len()
+	s.signal(syscall.SIGHUP)
+	return s.waitLog(at, "reload")
+}
+
+// stop sends SIGTERM and wants exit code 0 within the 5 s that a service manager
+// can count on. It returns how long it took.
+func (s *server) stop() time.Duration {
+	s.t.Helper()
+	begin := time.Now()
+	s.signal(syscall.SIGTERM)
+	if code := s.wait(5 * time.Second); code != 0 {
+		s.t.Errorf("exit code %d after SIGTERM", code)
+	}
+	return time.Since(begin)
+}
+
+// memory returns the resident memory of the process in bytes.
+func (s *server) memory() int {
+	s.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmRSS:" {
+			kib, err := strconv.Atoi(f[1])
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			return kib << 10
+		}
+	}
+	s.t.Fatalf("no VmRSS in %s", status)
+	return 0
+}
+
+// samples are the values of a scrape by series as they are written, labels in
+// alphabetical order: `portolan_answers_total{region="eastus",registry="r"}`.
+type samples map[string]float64
+
+// scrape fetches the metrics.
+func (s *server) scrape() samples {
+	s.t.Helper()
+	if s.metrics == "" {
+		s.t.Fatal("the configuration has no admin.metrics")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.metrics+"/metrics", nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	resp, err := s.http.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		s.t.Fatalf("scrape: %s, %v", resp.Status, err)
+	}
+	out := make(samples)
+	for line := range strings.Lines(string(body)) {
+		series, value, ok := strings.Cut(strings.TrimSpace(line), "} ")
+		if ok {
+			series += "}"
+		} else if series, value, ok = strings.Cut(strings.TrimSpace(line), " "); !ok {
+			continue
+		}
+		if v, err := strconv.ParseFloat(value, 64); err == nil && !strings.HasPrefix(series, "#") {
+			out[series] = v
+		}
+	}
+	return out
+}
+
+// get returns the value of a series that has to be there.
+func (m samples) get(t *testing.T, series string) float64 {
+	t.Helper()
+	v, ok := m[series]
+	if !ok {
+		t.Fatalf("no series %s", series)
+	}
+	return v
+}
+
+// sum adds up the series of one name whose labels contain all the texts given,
+// such as `rcode="NOERROR"`.
+func (m samples) sum(name string, labels ...string) (total float64) {
+next:
+	for series, v := range m {
+		if series != name && !strings.HasPrefix(series, name+"{") {
+			continue
+		}
+		for _, l := range labels {
+			if !strings.Contains(series, l) {
+				continue next
+			}
+		}
+		total += v
+	}
+	return total
+}
+
+// minimal is the least configuration with one registry, to be used as it is or
+// as a start; ports are free ones.
+const minimal = `
+server: {listen: ["127.0.0.1:0", "[::1]:0"], identity: e2e}
+admin: {socket: $DIR/admin.sock, metrics: "127.0.0.1:0"}
+state: {dir: $DIR}
+zones: {example.io: {nameservers: {ns1: [192.0.2.53, "2001:db8::53"]}}}
+registries:
+  myregistry:
+    replicas:
+      westus: {addresses: [192.0.2.10, "2001:db8::10"]}
+      eastus: {addresses: [192.0.2.20, "2001:db8::20"]}
+`
+
+func TestServe(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil, minimal)
+	before := s.scrape()
+	for _, c := range s.clients() {
+		m := c.ask(t, question("myregistry.example.io", "A"))
+		if len(m.Answer) != 1 || !m.Authoritative {
+			t.Errorf("%v: %v", c, m)
+		}
+	}
+	after := s.scrape()
+	for _, labels := range [][]string{
+		{`transport="udp"`, `family="ipv4"`},
+		{`transport="udp"`, `family="ipv6"`},
+		{`transport="tcp"`, `family="ipv4"`},
+		{`transport="tcp"`, `family="ipv6"`},
+	} {
+		labels = append(labels, `rcode="NOERROR"`)
+		if n := after.sum("portolan_queries_total", labels...) - before.sum("portolan_queries_total", labels...); n != 1 {
+			t.Errorf("queries_total %v rose by %v, want 1", labels, n)
+		}
+	}
+	if n := after.sum("portolan_answers_total") - before.sum("portolan_answers_total"); n != 4 {
+		t.Errorf("answers_total rose by %v, want 4", n)
+	}
+	if _, port, err := net.SplitHostPort(s.metrics); err != nil || port == "0" {
+		t.Errorf("metrics address %q", s.metrics)
+	}
+	if line := s.hup(); !strings.Contains(line, "msg=reloaded") {
+		t.Errorf("SIGHUP: %s", line)
+	}
+	s.stop()
+}
