@@ -155,13 +155,13 @@ func (c Cell) sound(i int) bool {
 		c.valid() && (code == "" || countryOf(code) == c.Country)
 }
 
-func decodeRanges[A address](d *decoder, grain, cells int) spans[A] {
+func decodeRanges[A address](d *decoder, grain, cells int) partition[A] {
 	n := d.number(maxRaw)
 	// Each range takes two bytes or more, so a count cannot claim memory that the
 	// file did not pay for.
 	if n == 0 || n > uint64(len(d.rest))/2 {
 		d.fail("%d ranges", n)
-		return spans[A]{}
+		return partition[A]{}
 	}
 	starts, values := make([]A, n), make([]uint16, n)
 	limit := uint64(^A(0)) >> grain
@@ -172,16 +172,19 @@ func decodeRanges[A address](d *decoder, grain, cells int) spans[A] {
 			d.fail("range %d does not begin after the one before it", i)
 		}
 		if d.err != nil {
-			return spans[A]{}
+			return partition[A]{}
 		}
 		at += step
 		starts[i] = A(at) << grain
 	}
 	for i := range values {
 		values[i] = uint16(d.number(uint64(cells - 1)))
+		if i > 0 && values[i] == values[i-1] && d.err == nil {
+			d.fail("range %d is of the same cell as the one before it", i)
+		}
 	}
 	if d.err != nil {
-		return spans[A]{}
+		return partition[A]{}
 	}
-	return newSpans(partition[A]{starts, values})
+	return partition[A]{starts, values}
 }

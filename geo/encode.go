@@ -67,14 +67,14 @@ func Encode(w io.Writer, t *Table) error {
 
 func centidegrees(degrees float64) int16 { return int16(math.Round(degrees * 100)) }
 
-func appendRanges[A address](raw []byte, s *spans[A], grain int) []byte {
-	raw = binary.AppendUvarint(raw, uint64(len(s.starts)))
+func appendRanges[A address](raw []byte, p *partition[A], grain int) []byte {
+	raw = binary.AppendUvarint(raw, uint64(len(p.starts)))
 	var previous A
-	for _, start := range s.starts {
+	for _, start := range p.starts {
 		raw = binary.AppendUvarint(raw, uint64((start-previous)>>grain))
 		previous = start
 	}
-	for _, v := range s.values {
+	for _, v := range p.values {
 		raw = binary.AppendUvarint(raw, uint64(v))
 	}
 	return raw

@@ -183,14 +183,14 @@ func (ix *Index) splice() error {
 	_, wrapped := splitFamilies(wrappedBlocks(), isWrapped)
 
 	over4 := flatten(append(withoutCovered(special4, sites4), sites4...))
-	ranges4 := lay(&ix.table.v4.partition, ix.classOfCell, runs4(over4))
+	ranges4 := lay(&ix.table.v4, ix.classOfCell, runs4(over4))
 	ix.v4 = newTree(ranges4.widened(), nil)
 
 	over6 := flatten(slices.Concat(withoutCovered(special6, sites6), sites6, wrapped))
 	runs, fine := runs6(over6, func(hi uint64) uint16 {
 		return uint16(ix.classOfCell[ix.table.v6.values[ix.table.v6.find(hi)]])
 	})
-	ranges6 := lay(&ix.table.v6.partition, ix.classOfCell, runs)
+	ranges6 := lay(&ix.table.v6, ix.classOfCell, runs)
 	ix.v6 = newTree(&ranges6, fine)
 	return nil
 }

@@ -1,6 +1,9 @@
 package geo
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // address is the part of an address the coarse ranges are keyed by: all of an
 // IPv4 address, the upper half of an IPv6 address.
@@ -18,6 +21,15 @@ type partition[A address] struct {
 
 func width[A address]() uint8 {
 	return uint8(bits.Len64(uint64(^A(0))))
+}
+
+// find returns the range that holds a. It is for use off the path of queries.
+func (p *partition[A]) find(a A) int {
+	i, found := slices.BinarySearch(p.starts, a)
+	if !found {
+		i--
+	}
+	return i
 }
 
 // scope returns the length of the widest prefix that holds a and lies within
@@ -72,6 +84,9 @@ func lay[A address](base *partition[A], of []Class, over []run[A]) partition[A] 
 	}
 	return out
 }
+
+// bytes is the memory the slices take.
+func (p *partition[A]) bytes() int { return len(p.starts)*int(width[A]()/8) + 2*len(p.values) }
 
 // append begins a range at start, unless the one before it has the same value.
 func (p *partition[A]) append(start A, value uint16) {

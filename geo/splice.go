@@ -126,9 +126,15 @@ func runs6(blocks []block, under func(hi uint64) uint16) ([]run[uint64], []fineB
 	for _, b := range blocks {
 		c.add(b)
 	}
-	fine := make([]fineBlock, len(c.fine))
-	for i, f := range c.fine {
-		fine[i] = f.fill(under(f.hi))
+	fine := make([]fineBlock, 0, len(c.fine))
+	for _, f := range c.fine {
+		full := f.fill(under(f.hi))
+		if len(full.starts) == 1 {
+			// The blocks turned out to fill the /64 with one class.
+			c.runs[f.run].value = full.values[0]
+			continue
+		}
+		fine = append(fine, full)
 	}
 	return c.runs, fine
 }
@@ -141,6 +147,7 @@ type cutter struct {
 // roughBlock is a /64 with the blocks in it, before the gaps are filled.
 type roughBlock struct {
 	hi   uint64
+	run  int           // the run that stands for it
 	runs []run[uint64] // of the lower half
 }
 
@@ -173,7 +180,7 @@ func (c *cutter) add(b block) {
 
 func (c *cutter) addFine(hi uint64, r run[uint64]) {
 	if n := len(c.fine); n == 0 || c.fine[n-1].hi != hi {
-		c.fine = append(c.fine, roughBlock{hi: hi})
+		c.fine = append(c.fine, roughBlock{hi: hi, run: len(c.runs)})
 		c.runs = append(c.runs, run[uint64]{hi, hi, inFine})
 	}
 	f := &c.fine[len(c.fine)-1]

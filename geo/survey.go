@@ -218,10 +218,10 @@ func (p Point) rounded() Point {
 }
 
 // relabel turns ranges of places into ranges of cells.
-func relabel[A address](q *quantiser[A], of []CellID) spans[A] {
+func relabel[A address](q *quantiser[A], of []CellID) partition[A] {
 	var p partition[A]
 	for i, start := range q.starts {
 		p.append(start, uint16(of[q.values[i]]))
 	}
-	return newSpans(p.clip())
+	return p.clip()
 }

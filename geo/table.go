@@ -17,8 +17,8 @@ type Table struct {
 	source string
 	built  time.Time
 	cells  []Cell
-	v4     spans[uint32]
-	v6     spans[uint64] // the upper half of the address
+	v4     partition[uint32]
+	v6     partition[uint64] // the upper half of the address
 }
 
 // Source says what the table was made from: file names and database types.

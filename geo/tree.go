@@ -63,7 +63,9 @@ const (
 // the addresses. Where a value is inFine, the /64s of the range are in fine,
 // sorted, one by one.
 func newTree(s *partition[uint64], fine []fineBlock) tree {
-	b := treeBuilder{tree: tree{tops: make([]top, 1<<16), words: make([]uint16, 0, 3*len(s.starts)), ranges: len(s.starts)}, fine: fine}
+	b := treeBuilder{fine: fine, tree: tree{
+		tops: make([]top, 1<<16), words: make([]uint16, 0, 3*len(s.starts)), ranges: len(s.starts),
+	}}
 	first := 0 // the range that holds the lowest address of the top
 	for g := range b.tops {
 		base, end := uint64(g)<<48, uint64(g)<<48|(1<<48-1)
@@ -83,6 +85,10 @@ func newTree(s *partition[uint64], fine []fineBlock) tree {
 type treeBuilder struct {
 	tree
 	fine []fineBlock // those not built yet
+	// entries are those of the node in the making at each level; a node inside a
+	// fine block is levels below one outside.
+	entries [8][]entry
+	level   int
 }
 
 // entry is a range of digits in the making.
@@ -97,7 +103,9 @@ type entry struct {
 func (b *treeBuilder) node(s *partition[uint64], i int, base uint64, depth int) (l link, last int) {
 	shift := 48 - depth // bits below the digit
 	end := base | (1<<(64-depth) - 1)
-	var entries []entry
+	level := b.level
+	b.level++
+	entries := b.entries[level][:0]
 	for at := base; ; {
 		for s.last(i) < at {
 			i++
@@ -119,6 +127,7 @@ func (b *treeBuilder) node(s *partition[uint64], i int, base uint64, depth int) 
 		}
 		entries = append(entries, e)
 		if digitEnd == end {
+			b.entries[level], b.level = entries, level
 			return b.put(entries), i
 		}
 		at = digitEnd + 1
