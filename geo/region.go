@@ -51,7 +51,10 @@ func WellKnownRegions() []Region {
 // name as given. The error for an ambiguous name lists the candidates, the one
 // for an unknown name the nearest spellings.
 func WellKnown(name string) (Region, error) {
-	table := wellKnownTable()
+	return pick(name, wellKnownTable())
+}
+
+func pick(name string, table []wellKnown) (Region, error) {
 	var found []wellKnown
 	for _, w := range table {
 		if name == w.region || name == w.Name {
