@@ -3,9 +3,11 @@ package geo
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,27 +30,16 @@ func ReadMMDB(paths ...string) (*Table, error) {
 	s := newSurvey()
 	sources := make([]string, 0, len(paths))
 	var built time.Time
-	covered := map[string]string{}
-	for _, path := range paths {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return nil, fmt.Errorf("location database: %w", err)
+	for i, path := range paths {
+		if slices.Contains(paths[:i], path) {
+			return nil, fmt.Errorf("location database %s is given twice", path)
 		}
-		db, err := openDatabase(data)
+		db, err := readInto(s, path)
 		if err != nil {
 			return nil, fmt.Errorf("location database %s: %w", path, err)
 		}
-		if err := db.into(s); err != nil {
-			return nil, fmt.Errorf("location database %s: %w", path, err)
-		}
-		for family := range db.families {
-			if other, ok := covered[family]; ok {
-				return nil, fmt.Errorf("location databases %s and %s both cover %s: give one of them", other, path, family)
-			}
-			covered[family] = path
-		}
-		sources = append(sources, filepath.Base(path)+" ("+db.reader.Metadata.DatabaseType+")")
-		if at := db.reader.Metadata.BuildTime().UTC(); built.IsZero() || at.Before(built) {
+		sources = append(sources, filepath.Base(path)+" ("+db.DatabaseType+")")
+		if at := db.BuildTime().UTC(); built.IsZero() || at.Before(built) {
 			built = at
 		}
 	}
@@ -59,15 +50,27 @@ func ReadMMDB(paths ...string) (*Table, error) {
 	return t, nil
 }
 
+// readInto gives the networks of a file to the survey.
+func readInto(s *survey, path string) (maxminddb.Metadata, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return maxminddb.Metadata{}, err
+	}
+	db, err := openDatabase(path, data)
+	if err != nil {
+		return maxminddb.Metadata{}, err
+	}
+	return db.reader.Metadata, db.into(s)
+}
+
 // database is an open database on its way into a survey.
 type database struct {
 	reader *maxminddb.Reader
 	decode func(maxminddb.Result) (observation, error)
-	// families has "IPv4" or "IPv6" once a network of it has a place.
-	families map[string]bool
+	path   string
 }
 
-func openDatabase(data []byte) (*database, error) {
+func openDatabase(path string, data []byte) (*database, error) {
 	reader, err := maxminddb.OpenBytes(data)
 	if err != nil {
 		return nil, fmt.Errorf("not a MaxMind DB file, or cut short (%d bytes): fetch it again: %w", len(data), err)
@@ -83,7 +86,7 @@ func openDatabase(data []byte) (*database, error) {
 	if err := wantPlaces(data); err != nil {
 		return nil, err
 	}
-	db := &database{reader: reader, decode: decodeGeoIP, families: map[string]bool{}}
+	db := &database{reader: reader, decode: decodeGeoIP, path: path}
 	if isFlat(reader) {
 		db.decode = decodeFlat
 	}
@@ -155,10 +158,10 @@ func (db *database) into(s *survey) error {
 			continue
 		}
 		if err := db.add(s, result.Prefix(), record.observation, record.place); err != nil {
-			return fmt.Errorf("at %s: %w", result.Prefix(), err)
+			return err
 		}
 	}
-	if len(db.families) == 0 {
+	if s.coveredBy["IPv4"] != db.path && s.coveredBy["IPv6"] != db.path {
 		return fmt.Errorf("a database of type %q without countries and coordinates: give a city or country database",
 			db.reader.Metadata.DatabaseType)
 	}
@@ -166,16 +169,28 @@ func (db *database) into(s *survey) error {
 }
 
 func (db *database) add(s *survey, prefix netip.Prefix, o observation, id uint32) error {
-	b := blockOf(prefix, 0)
+	b, family, addresses := blockOf(prefix, 0), "IPv6", 0.0
 	if prefix.Addr().Is4() {
-		db.families["IPv4"] = true
-		first, last := uint32(b.first.hi>>32), uint32(b.last.hi>>32)
-		s.weigh(id, o, float64(last-first)+1)
-		return s.v4.add(first, last, id)
+		family, addresses = "IPv4", math.Ldexp(1, 32-prefix.Bits())
 	}
-	db.families["IPv6"] = true
-	s.weigh(id, o, 0)
-	return s.v6.add(b.first.hi, b.last.hi, id)
+	switch by := s.coveredBy[family]; by {
+	case db.path:
+	case "":
+		s.coveredBy[family] = db.path
+	default:
+		return fmt.Errorf("%s also covers %s: give one of them", by, family)
+	}
+	s.weigh(id, o, addresses)
+	var err error
+	if prefix.Addr().Is4() {
+		err = s.v4.add(uint32(b.first.hi>>32), uint32(b.last.hi>>32), id)
+	} else {
+		err = s.v6.add(b.first.hi, b.last.hi, id)
+	}
+	if err != nil {
+		return fmt.Errorf("at %s: %w", prefix, err)
+	}
+	return nil
 }
 
 // geoipRecord is the part of the GeoIP2 city and country schema that counts.

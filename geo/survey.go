@@ -50,6 +50,8 @@ type survey struct {
 	byKey  map[placeKey]uint32
 	v4     quantiser[uint32]
 	v6     quantiser[uint64]
+	// coveredBy is the file that the networks of a family come from.
+	coveredBy map[string]string
 }
 
 func newSurvey() *survey {
@@ -58,6 +60,8 @@ func newSurvey() *survey {
 		byKey:  map[placeKey]uint32{},
 		v4:     quantiser[uint32]{host: 1<<8 - 1},
 		v6:     quantiser[uint64]{host: 1<<16 - 1},
+
+		coveredBy: map[string]string{},
 	}
 }
 
