@@ -14,10 +14,11 @@ func (d *decoder) finish(main *source) {
 		d.errs.add(at, "there is no zone to serve", "give one: zones: {example.io: {nameservers: {ns1: [192.0.2.53]}}}")
 	}
 	owners := d.nameserverNames()
+	zones := newSpeller(d.zoneNames())
 	nested := d.zonesAbove()
 	for i := range d.cfg.Registries {
 		r, at := &d.cfg.Registries[i], d.registryPlaces[i]
-		if d.findZone(r, at) {
+		if d.findZone(r, at, zones) {
 			d.checkName(r, at, owners)
 			d.checkNested(r, at, nested)
 		}
@@ -28,17 +29,17 @@ func (d *decoder) finish(main *source) {
 }
 
 // findZone fills in the only zone there is, or sees that the given one exists.
-func (d *decoder) findZone(r *Registry, at registryPlaces) bool {
+func (d *decoder) findZone(r *Registry, at registryPlaces, zones *speller) bool {
 	switch {
 	case r.Zone == invalid || r.Name == "" || len(d.zones) == 0:
 		return false
 	case r.Zone == "" && len(d.zones) == 1 && len(d.cfg.Zones) == 1:
 		r.Zone = d.cfg.Zones[0].Name
 	case r.Zone == "":
-		d.errs.add(at.zone, "is missing", "name one of the zones: "+list(d.zoneNames()))
+		d.errs.add(at.zone, "is missing", "name one of the zones: "+list(zones.known))
 		return false
 	case d.zones[r.Zone] == nil:
-		d.errs.add(at.zone, "zone "+show(bare(r.Zone))+" is not configured", suggest(bare(r.Zone), d.zoneNames()))
+		d.errs.add(at.zone, "zone "+show(bare(r.Zone))+" is not configured", zones.suggest(bare(r.Zone)))
 		return false
 	}
 	return true
@@ -174,9 +175,10 @@ func (d *decoder) checkProbes() {
 	for i := range d.cfg.Probes {
 		names = append(names, d.cfg.Probes[i].Name)
 	}
+	probes := newSpeller(names)
 	for _, ref := range d.probeRefs {
 		if d.probes[ref.name] == nil {
-			hint := suggest(ref.name, names)
+			hint := probes.suggest(ref.name)
 			if len(names) == 0 {
 				hint = "define it: probes: {" + clip(ref.name) + ": {type: registry}}"
 			}
@@ -190,6 +192,7 @@ func (d *decoder) checkProbes() {
 func (d *decoder) checkRegions() {
 	inUse := map[string]bool{}
 	var implied []Region
+	located := d.locatedRegions()
 	for _, ref := range d.regionRefs {
 		if inUse[ref.name] {
 			continue
@@ -200,19 +203,31 @@ func (d *decoder) checkRegions() {
 		}
 		if d.regions[ref.name] == nil {
 			implied = append(implied, Region{Name: ref.name, Pos: ref.at.pos()})
-			d.checkKnown(ref.name, ref.at)
+			d.checkKnown(ref.name, ref.at, located)
 		}
 	}
 	for i := range d.cfg.Regions {
 		if r := &d.cfg.Regions[i]; r.Latitude == nil && r.Longitude == nil {
-			d.checkKnown(r.Name, d.regions[r.Name])
+			d.checkKnown(r.Name, d.regions[r.Name], located)
 		}
 	}
 	d.cfg.Regions = slices.DeleteFunc(d.cfg.Regions, func(r Region) bool { return !inUse[r.Name] })
 	d.cfg.Regions = append(d.cfg.Regions, implied...)
 }
 
-func (d *decoder) checkKnown(region string, at *place) {
+// locatedRegions are the declared regions that have coordinates of their own, as
+// hints for those that have none: a bounded number, since there may be many.
+func (d *decoder) locatedRegions() []string {
+	var names []string
+	for i := range d.cfg.Regions {
+		if r := &d.cfg.Regions[i]; r.Latitude != nil && len(names) < MaxRegions {
+			names = append(names, r.Name)
+		}
+	}
+	return names
+}
+
+func (d *decoder) checkKnown(region string, at *place, located []string) {
 	if d.opts.KnownRegion == nil {
 		return
 	}
@@ -220,14 +235,8 @@ func (d *decoder) checkKnown(region string, at *place) {
 	if err == nil {
 		return
 	}
-	var declared []string
-	for i := range d.cfg.Regions {
-		if r := &d.cfg.Regions[i]; r.Latitude != nil {
-			declared = append(declared, r.Name)
-		}
-	}
 	hint := "mend the spelling, or give it coordinates: regions: {" + clip(region) + ": {latitude: 47.4, longitude: 8.5}}"
-	if best := nearest(region, declared); best != "" {
+	if best := nearest(region, located); best != "" {
 		hint = "did you mean " + best + "?"
 	}
 	d.errs.add(at, err.Error(), hint)

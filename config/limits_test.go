@@ -46,6 +46,14 @@ func TestBombs(t *testing.T) {
 		{"too many errors", zoneLine + "server:\n" + many(100_000, func(i int) string { return fmt.Sprintf("  x%d: 1\n", i) }), "and 99900 more errors"},
 		{"a long key", zoneLine + "? " + strings.Repeat("k", 1<<20) + "\n: 1", "unknown key"},
 		{"a long value", zoneLine + "server: {identity: " + strings.Repeat("v", 1<<20) + "}", "longer than the 255 bytes"},
+		{
+			"many unknown names among many",
+			zoneLine + "probes:\n" + many(20_000, func(i int) string { return fmt.Sprintf("  p%d: {type: tcp, port: 1}\n", i) }) +
+				"registries:\n" + many(20_000, func(i int) string {
+				return fmt.Sprintf("  r%d: {zone: z%d, replicas: {w: {addresses: [192.0.2.1], probe: q%d}}}\n", i, i, i)
+			}),
+			"and 39900 more errors",
+		},
 		{"many replicas", zoneLine + "registries: {a: {replicas: {" + many(3000, func(i int) string { return fmt.Sprintf("r%d: {addresses: [192.0.2.1]}, ", i) }) + "}}}", "3000 replicas"},
 		{"many addresses", zoneLine + "registries: {a: {replicas: {westus: {addresses: [" + strings.Repeat("192.0.2.1, ", 1<<20) + "]}}}}", "1048576 addresses"},
 		{"many equal prefixes", zoneLine + "diagnostics: {allow: [" + strings.Repeat("10.0.0.0/8, ", 1<<17) + "]}", "and 130971 more errors"},

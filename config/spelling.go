@@ -15,6 +15,29 @@ func suggest(word string, known []string) string {
 	return "use one of " + strings.Join(known, ", ")
 }
 
+// speller gives hints for many words among many known ones, in bounded time: each
+// word is looked up once, and when maxSpelled were, no more are.
+type speller struct {
+	known []string
+	hints map[string]string
+}
+
+const maxSpelled = 1000
+
+func newSpeller(known []string) *speller {
+	return &speller{known: known, hints: map[string]string{}}
+}
+
+// suggest is [suggest] among the known words of s.
+func (s *speller) suggest(word string) string {
+	hint, done := s.hints[word]
+	if !done && len(s.hints) < maxSpelled {
+		hint = suggest(word, s.known)
+		s.hints[word] = hint
+	}
+	return hint
+}
+
 // nearest is the known word within a third of its length in edits, the first of
 // those that are equally near; "" when there is none.
 func nearest(word string, known []string) string {
