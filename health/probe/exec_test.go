@@ -47,8 +47,7 @@ func TestExec(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			want(t, tryFor(t, shell(tt.script), time.Second), tt.verdict, tt.detail)
+			want(t, tryFor(t, shell(tt.script), patience(tt.detail)), tt.verdict, tt.detail)
 		})
 	}
 }
@@ -56,6 +55,7 @@ func TestExec(t *testing.T) {
 // TestExecLeavesNothingBehind starts grandchildren, in the foreground and the background, with and
 // without an end of the command before its timeout.
 func TestExecLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
 	for name, script := range map[string]string{
 		"command ends":        `sleep 60 & echo $! > FILE; echo ok`,
 		"command hangs":       `sleep 60 & echo $! > FILE; wait`,

@@ -107,7 +107,7 @@ func FuzzJSONPath(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again := showPath(path); again != text && !strings.Contains(text, "[0") && !strings.Contains(text, "[+") {
+		if again := showPath(path); again != text && !strings.Contains(text, "[0") {
 			t.Errorf("%q reads as %q", text, again)
 		}
 		root, err := decodeJSON(body)

@@ -15,6 +15,7 @@ import (
 // TestHostileTargets has every type of target that wastes time, memory or trust
 // answer a registry probe and an http probe.
 func TestHostileTargets(t *testing.T) {
+	t.Parallel()
 	header := "HTTP/1.1 200 OK\r\n"
 	tests := []struct {
 		name   string
@@ -47,12 +48,12 @@ func TestHostileTargets(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			address := raw(t, tt.serve)
-			want(t, tryFor(t, Spec{Type: Registry, Address: address}, 700*time.Millisecond), health.Fail, tt.detail)
+			want(t, tryFor(t, Spec{Type: Registry, Address: address}, patience(tt.detail)), health.Fail, tt.detail)
 			detail := tt.detail
 			if tt.http == health.Pass {
 				detail = "200 OK"
 			}
-			want(t, tryFor(t, Spec{Type: HTTP, Address: address}, 700*time.Millisecond), tt.http, detail)
+			want(t, tryFor(t, Spec{Type: HTTP, Address: address}, patience(tt.detail)), tt.http, detail)
 		})
 	}
 }

@@ -33,7 +33,7 @@ func TestRegistryGreeting(t *testing.T) {
 		{"429", status(429, "Retry-After", "60"), health.Neutral, "429 Too Many Requests"},
 		{"500", status(500), health.Fail, "500 Internal Server Error"},
 		{"503 with a reason", func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(503)
+			w.WriteHeader(http.StatusServiceUnavailable)
 			fmt.Fprint(w, `{"errors":[{"code":"UNAVAILABLE","message":"health check failed: please see /debug/health","detail":null}]}`)
 		}, health.Fail, "503 Service Unavailable: UNAVAILABLE health check failed: please see /debug/health"},
 	}
@@ -100,7 +100,7 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			challenge = fmt.Sprintf(`Bearer realm="%s",service="stand-in",scope="registry:catalog:*"`, realm)
 		}
 		w.Header().Set("WWW-Authenticate", challenge)
-		w.WriteHeader(401)
+		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
 	s.serve(w, r)
@@ -129,7 +129,7 @@ func (s *standIn) token(w http.ResponseWriter, r *http.Request) {
 	case s.tokenStatus != 0:
 		w.WriteHeader(s.tokenStatus)
 	case user != s.user || password != s.password || r.URL.Query().Get("service") != "stand-in":
-		w.WriteHeader(401)
+		w.WriteHeader(http.StatusUnauthorized)
 		fmt.Fprint(w, `{"errors":[{"code":"UNAUTHORIZED","message":"wrong password"}]}`)
 	case s.tokenWithoutUse:
 		fmt.Fprint(w, `{"token":"a\r\nX: y"}`)
@@ -151,7 +151,7 @@ func (s *standIn) serve(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(r.URL.Path, "/v2/"+repo+"/blobs/sha256:"):
 		if s.blobRedirect != "" {
 			w.Header().Set("Location", s.blobRedirect)
-			w.WriteHeader(307)
+			w.WriteHeader(http.StatusTemporaryRedirect)
 			return
 		}
 		fmt.Fprint(w, s.blob)
@@ -169,7 +169,7 @@ func (s *standIn) serve(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprint(w, s.endBody)
 		}
 	default:
-		w.WriteHeader(418)
+		w.WriteHeader(http.StatusTeapot)
 	}
 }
 

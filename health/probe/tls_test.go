@@ -8,7 +8,6 @@ import (
 	"portolan.dev/health"
 )
 
-//nolint:gochecknoglobals // a constant
 var epoch = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func TestTLS(t *testing.T) {
@@ -43,7 +42,7 @@ func TestTLS(t *testing.T) {
 					detail = tt.detail
 				}
 				tt.spec.Type, tt.spec.TLS = typ, typ == Registry
-				want(t, tryFor(t, tt.spec, 2*time.Second), tt.verdict, detail)
+				want(t, tryFor(t, tt.spec, patience(tt.detail)), tt.verdict, detail)
 			}
 		})
 	}
