@@ -55,5 +55,5 @@ func (p *reply) chaos() {
 		return
 	}
 	p.flags = wire.FlagAA
-	p.appendTXT(wire.ClassCH, 0, text)
+	p.appendTXT(wire.ClassCH, text)
 }

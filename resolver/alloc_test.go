@@ -36,7 +36,7 @@ func TestRefusedMessagesDoNotAllocate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for cut := range len(msg) {
+	for cut := range msg {
 		if n := testing.AllocsPerRun(20, func() { s.udp.Answer(dst, msg[:cut], loopback, 0) }); n != 0 {
 			t.Errorf("cut at %d: %v allocations", cut, n)
 		}

@@ -25,21 +25,22 @@ func (w *Worker) Answer(dst, msg []byte, from netip.AddrPort, now int64) []byte 
 	case disposition == wire.CookieOnly:
 		// The OPT with a fresh cookie is the whole answer, RFC 7873 section 5.4.
 	case p.accept():
-		w.find(&p, from, now)
+		w.find(&p, from)
 	}
 	return w.finish(&p, from, now)
 }
 
 // find looks the name up and hands over to whoever answers for it.
-func (w *Worker) find(p *reply, from netip.AddrPort, now int64) {
+func (w *Worker) find(p *reply, from netip.AddrPort) {
 	node, z, found := p.s.Names.Find(&p.q)
-	switch {
-	case found == zone.Outside:
+	switch found {
+	case zone.Outside:
 		p.refuse(edeNotAuthoritative)
 		return
-	case found == zone.Miss:
+	case zone.Miss:
 		p.negative(z, wire.RcodeNXDomain)
 		return
+	case zone.Hit:
 	}
 	p.flags = wire.FlagAA
 	switch node.Kind {

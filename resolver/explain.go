@@ -9,9 +9,6 @@ import (
 	"portolan.dev/resolver/zone"
 )
 
-// diagnosticTTL keeps explanations out of caches: they are true now.
-const diagnosticTTL = 0
-
 // explain answers _explain.<registry> TXT: the decision that the global name
 // would give this asker. Whoever is not in diagnostics.allow gets one line that
 // says no more than the answer itself does.
@@ -23,11 +20,11 @@ func (p *reply) explain(node *zone.Node, z *zone.Zone, from netip.Addr) {
 	t := p.s.trace(int(node.Ref), from, &p.q.EDNS.ECS)
 	p.scope = t.Scope
 	if !p.s.allowed(from) {
-		p.appendTXT(wire.ClassIN, diagnosticTTL, t.Short())
+		p.appendTXT(wire.ClassIN, t.Short())
 		return
 	}
 	for _, line := range t.Lines() {
-		p.appendTXT(wire.ClassIN, diagnosticTTL, line)
+		p.appendTXT(wire.ClassIN, line)
 	}
 }
 
@@ -41,7 +38,7 @@ func (p *reply) whoami(z *zone.Zone, from netip.AddrPort) {
 	c := p.s.locate(e, from.Addr())
 	// Only this very subnet was asked about.
 	p.scope = e.Source
-	p.appendTXT(wire.ClassIN, diagnosticTTL, "resolver "+from.Addr().String())
+	p.appendTXT(wire.ClassIN, "resolver "+from.Addr().String())
 	subnet := "none"
 	if prefix := prefixOf(e); prefix.IsValid() {
 		subnet = prefix.String()
@@ -49,14 +46,14 @@ func (p *reply) whoami(z *zone.Zone, from netip.AddrPort) {
 			subnet += " (does not count)"
 		}
 	}
-	p.appendTXT(wire.ClassIN, diagnosticTTL, "subnet "+subnet)
+	p.appendTXT(wire.ClassIN, "subnet "+subnet)
 	counted := from.Addr()
 	if c.subnet {
 		counted = prefixOf(e).Addr()
 	}
 	place := p.s.Places.Describe(counted)
-	p.appendTXT(wire.ClassIN, diagnosticTTL, "place "+placeText(place, p.s.siteName(place)))
-	p.appendTXT(wire.ClassIN, diagnosticTTL, "node "+p.s.Identity)
+	p.appendTXT(wire.ClassIN, "place "+placeText(place, p.s.siteName(place)))
+	p.appendTXT(wire.ClassIN, "node "+p.s.Identity)
 }
 
 // allowed reports whether an asker gets the full form.

@@ -94,20 +94,20 @@ var clock = time.Unix(1_800_000_000, 0)
 var table = sync.OnceValues(embedded.Table)
 
 // build compiles a configuration with the embedded location data.
-func build(t testing.TB, text string) *compile.Result {
-	t.Helper()
+func build(tb testing.TB, text string) *compile.Result {
+	tb.Helper()
 	data, err := table()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return buildOn(t, text, data)
+	return buildOn(tb, text, data)
 }
 
-func buildOn(t testing.TB, text string, data *geo.Table) *compile.Result {
-	t.Helper()
+func buildOn(tb testing.TB, text string, data *geo.Table) *compile.Result {
+	tb.Helper()
 	c, err := config.Parse("test.yaml", []byte(text))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	result, err := compile.Compile(c, compile.Options{
 		Table: data, Slots: compile.NewSlots(), Seed: 42, Now: clock, Identity: "host",
@@ -119,7 +119,7 @@ func buildOn(t testing.TB, text string, data *geo.Table) *compile.Result {
 		},
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return result
 }
@@ -132,12 +132,12 @@ type server struct {
 	udp, stream *resolver.Worker
 }
 
-func newServer(t testing.TB, text string) *server {
-	t.Helper()
-	s := build(t, text).Snapshot
+func newServer(tb testing.TB, text string) *server {
+	tb.Helper()
+	s := build(tb, text).Snapshot
 	r := resolver.New(s, wire.CookieSecret{1, 2, 3})
 	r.Reserve(100)
-	return &server{t, r, s, r.Worker(false), r.Worker(true)}
+	return &server{tb, r, s, r.Worker(false), r.Worker(true)}
 }
 
 var loopback = netip.MustParseAddrPort("127.0.0.1:4242")

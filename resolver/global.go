@@ -24,6 +24,7 @@ func (w *Worker) global(p *reply, node *zone.Node, z *zone.Zone, from netip.Addr
 		return
 	case decide.AllDown:
 		p.ede = edeNoHealthy
+	case decide.Nearest:
 	}
 	p.scope = c.scope
 	replica := p.s.replica(r, region)

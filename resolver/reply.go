@@ -11,11 +11,11 @@ import (
 // Extended DNS errors, RFC 8914 section 4, packed once. "Other" (0) carries what
 // an operator will look for when the answer surprises.
 var (
-	edeNoHealthy        = wire.EDE(0, "no healthy replica")
-	edeNoneRouted       = wire.EDE(0, "no replica takes part in global endpoint routing")
-	edeNotReady         = wire.EDE(14, "the replica's host name is not resolved yet")
-	edeNotAuthoritative = wire.EDE(20, "")
-	edeInvalidType      = wire.EDE(30, "")
+	edeNoHealthy        = wire.EDE(0, "no healthy replica")                               //nolint:gochecknoglobals // never written
+	edeNoneRouted       = wire.EDE(0, "no replica takes part in global endpoint routing") //nolint:gochecknoglobals // never written
+	edeNotReady         = wire.EDE(14, "the replica's host name is not resolved yet")     //nolint:gochecknoglobals // never written
+	edeNotAuthoritative = wire.EDE(20, "")                                                //nolint:gochecknoglobals // never written
+	edeInvalidType      = wire.EDE(30, "")                                                //nolint:gochecknoglobals // never written
 )
 
 // maxDatagram is the UDP response limit of a client without EDNS, RFC 1035
@@ -132,12 +132,12 @@ func (w *Worker) appendOPT(p *reply, from netip.AddrPort, now int64) {
 }
 
 // appendTXT appends a TXT record at the query name with one character string,
-// cut at 255 octets.
-func (p *reply) appendTXT(class uint16, ttl uint32, text string) {
+// cut at 255 octets. Its TTL is 0: what it says is true now.
+func (p *reply) appendTXT(class uint16, text string) {
 	text = text[:min(len(text), 255)]
 	p.msg = append(p.msg, 0xc0, wire.HeaderLen, 0, byte(wire.TypeTXT))
 	p.msg = binary.BigEndian.AppendUint16(p.msg, class)
-	p.msg = binary.BigEndian.AppendUint32(p.msg, ttl)
+	p.msg = append(p.msg, 0, 0, 0, 0)
 	p.msg = binary.BigEndian.AppendUint16(p.msg, uint16(len(text)+1))
 	p.msg = append(p.msg, byte(len(text)))
 	p.msg = append(p.msg, text...)

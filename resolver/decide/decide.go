@@ -32,15 +32,15 @@ type Masks struct {
 type Outcome uint8
 
 const (
-	// Nearest: the first routed replica that is up.
+	// Nearest means: the first routed replica that is up.
 	Nearest Outcome = iota
-	// AllDown: no routed replica is up; the first routed one is answered as if
+	// AllDown means: no routed replica is up; the first routed one is answered as if
 	// all were.
 	AllDown
-	// NoneUp: no routed replica is up and the registry prefers NODATA to a dead
+	// NoneUp means: no routed replica is up and the registry prefers NODATA to a dead
 	// replica. There is no region.
 	NoneUp
-	// NoneRouted: the operator has taken every replica out. There is no region.
+	// NoneRouted means: the operator has taken every replica out. There is no region.
 	NoneRouted
 )
 

@@ -42,10 +42,10 @@ func agree(t *testing.T, q *Query, msg []byte) {
 	t.Helper()
 	m := new(dns.Msg)
 	if err := m.Unpack(msg); err != nil {
-		if !q.EDNS.Present {
+		if msg[10] == 0 && msg[11] == 0 {
 			t.Fatalf("referred, but miekg/dns says %v", err)
 		}
-		return // it refuses payloads of options that are none of our business
+		return // it reads RDATA and options that are none of our business: SIG(0), unknown options
 	}
 	if m.Id != q.ID || len(m.Question) != 1 || m.Question[0].Qtype != q.Type || m.Question[0].Qclass != q.Class {
 		t.Fatalf("question %v, parsed %d %d %d", m.Question, q.ID, q.Type, q.Class)

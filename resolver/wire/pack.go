@@ -73,7 +73,7 @@ func (p *Packer) Add(rr RR) error {
 
 // rdata packs the RDATA of rr, compressing the names that may be.
 func (p *Packer) rdata(rr RR) error {
-	fixed, names, tail := 0, 0, 0
+	var fixed, names, tail int
 	switch rr.Type {
 	case TypeNS, TypeCNAME, TypePTR:
 		names = 1

@@ -10,8 +10,8 @@ import (
 
 // query packs a question with miekg/dns, so that every good case below is a
 // message that another implementation made.
-func query(t testing.TB, name string, qtype uint16, edit func(*dns.Msg)) []byte {
-	t.Helper()
+func query(tb testing.TB, name string, qtype uint16, edit func(*dns.Msg)) []byte {
+	tb.Helper()
 	m := new(dns.Msg)
 	m.SetQuestion(name, qtype)
 	m.Id = 0x1234
@@ -20,7 +20,7 @@ func query(t testing.TB, name string, qtype uint16, edit func(*dns.Msg)) []byte 
 	}
 	b, err := m.Pack()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }

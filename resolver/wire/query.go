@@ -10,14 +10,14 @@ const MaxName = 255
 type Disposition uint8
 
 const (
-	// Drop: no reply at all. Runts, responses and nothing else: answering a
+	// Drop means: no reply at all. Runts, responses and nothing else: answering a
 	// response is how reflection loops start.
 	Drop Disposition = iota
-	// Refer: the query is well formed; go and answer it.
+	// Refer means: the query is well formed; go and answer it.
 	Refer
-	// CookieOnly: no question but a COOKIE option, RFC 7873 section 5.4.
+	// CookieOnly means: no question but a COOKIE option, RFC 7873 section 5.4.
 	CookieOnly
-	// Reject: answer with [Query.Rcode] and nothing else.
+	// Reject means: answer with [Query.Rcode] and nothing else.
 	Reject
 )
 

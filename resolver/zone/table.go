@@ -62,11 +62,11 @@ type RRset struct {
 type Found uint8
 
 const (
-	// Outside: no zone of this server holds the name.
+	// Outside means: no zone of this server holds the name.
 	Outside Found = iota
-	// Hit: the name exists.
+	// Hit means: the name exists.
 	Hit
-	// Miss: the name is in a zone and does not exist: NXDOMAIN.
+	// Miss means: the name is in a zone and does not exist: NXDOMAIN.
 	Miss
 )
 

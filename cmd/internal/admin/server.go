@@ -90,7 +90,7 @@ func listenUnix(path string) (net.Listener, error) {
 		if info.Mode()&fs.ModeSocket == 0 {
 			return nil, fmt.Errorf("%s exists and is no socket: remove it, or name another path", path)
 		}
-		if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		if c, err := (&net.Dialer{Timeout: time.Second}).Dial("unix", path); err == nil {
 			_ = c.Close()
 			return nil, fmt.Errorf("%s: another server listens there: stop it, or name another path", path)
 		}

@@ -71,7 +71,7 @@ func New(o Options) (*App, error) {
 	a.metrics = newMetrics(a)
 	a.availability = &availability{log: a.log, now: o.Now}
 	a.monitor = health.NewMonitor(health.Options{
-		Now: o.Now, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		Now: o.Now, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), //nolint:gosec // spreads probes
 		OnChange: a.availability.changed, OnResult: a.metrics.probed,
 	})
 	a.availability.monitor = a.monitor
@@ -102,7 +102,7 @@ func (a *App) bind(w *World) error {
 		UDP: func() server.Answerer { return a.resolver.Worker(false) },
 		TCP: func() server.Answerer { return a.resolver.Worker(true) },
 		Now: a.o.Now,
-		Log: func(msg string, err error) { a.log.Warn(msg, "error", err) },
+		Log: func(msg string, err error) { a.log.Warn("a socket is in trouble", "trouble", msg, "error", err) },
 	})
 	if err != nil {
 		return err
@@ -151,7 +151,7 @@ func (a *App) Stop(ctx context.Context) error {
 	a.reloading.Unlock()
 	err = errors.Join(err, a.admin.Stop(ctx))
 	a.background.Wait()
-	a.log.Info("stopped")
+	a.log.InfoContext(ctx, "stopped")
 	return err
 }
 

@@ -86,10 +86,6 @@ func (v *availability) logChange(c health.Change, members []compile.Member) {
 	if len(members) == 0 {
 		return
 	}
-	level, msg := slog.LevelWarn, "replica is down"
-	if c.Up {
-		level, msg = slog.LevelInfo, "replica is up"
-	}
 	s := v.world.Compiled.Snapshot
 	args := []any{
 		"registry", s.Registries[members[0].Registry].Key, "region", s.Regions[members[0].Region].Label,
@@ -98,7 +94,11 @@ func (v *availability) logChange(c health.Change, members []compile.Member) {
 	if len(members) > 1 {
 		args = append(args, "shared_by", len(members))
 	}
-	v.log.Log(nil, level, msg, args...) //nolint:staticcheck // no context belongs to a verdict
+	if c.Up {
+		v.log.Info("replica is up", args...)
+		return
+	}
+	v.log.Warn("replica is down", args...)
 }
 
 // resolved tells that a target has addresses now.

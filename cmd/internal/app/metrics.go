@@ -161,9 +161,10 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(m.probeLate, m.a.monitor.Stats().Late.Seconds())
 }
 
+// The labels of the places in resolver.Totals.
 var (
-	transports = [2]string{"udp", "tcp"}
-	families2  = [2]string{"ipv4", "ipv6"}
+	transportNames = [2]string{"udp", "tcp"}   //nolint:gochecknoglobals // a constant list
+	familyNames    = [2]string{"ipv4", "ipv6"} //nolint:gochecknoglobals // a constant list
 )
 
 func (m *metrics) collectQueries(ch chan<- prometheus.Metric) {
@@ -177,10 +178,10 @@ func (m *metrics) collectQueries(ch chan<- prometheus.Metric) {
 					continue
 				}
 				ch <- prometheus.MustNewConstMetric(m.queries, prometheus.CounterValue, float64(n),
-					transports[transport], families2[family], rcodeName(code))
+					transportNames[transport], familyNames[family], rcodeName(code))
 			}
 		}
-		ch <- prometheus.MustNewConstMetric(m.dropped, prometheus.CounterValue, float64(t.Dropped[transport]), transports[transport])
+		ch <- prometheus.MustNewConstMetric(m.dropped, prometheus.CounterValue, float64(t.Dropped[transport]), transportNames[transport])
 	}
 	ch <- prometheus.MustNewConstMetric(m.truncated, prometheus.CounterValue, float64(t.Truncated))
 	ch <- prometheus.MustNewConstMetric(m.allDown, prometheus.CounterValue, float64(t.AllDown))

@@ -26,7 +26,7 @@ func (a *App) Reload(context.Context) error {
 	a.targets.stop()
 	a.publishLocked(next)
 	if a.cancel != nil {
-		a.targets.start(context.Background())
+		a.targets.start(context.Background()) // ended by the next reload or by Stop
 	}
 	a.metrics.reloaded(true, a.o.Now(), a.o.Now().Sub(begin))
 	d := diff(old, next)

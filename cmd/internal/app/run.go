@@ -24,12 +24,12 @@ func (a *App) Run(ctx context.Context) error {
 			return a.stopNow()
 		case s := <-signals:
 			if s != syscall.SIGHUP {
-				a.log.Info("stopping", "signal", s.String())
+				a.log.InfoContext(ctx, "stopping", "signal", s.String())
 				return a.stopNow()
 			}
 			if err := a.Reload(ctx); err != nil {
 				for _, line := range Lines(err) {
-					a.log.Error("reload failed; serving goes on unchanged", "error", line)
+					a.log.ErrorContext(ctx, "reload failed; serving goes on unchanged", "error", line)
 				}
 			}
 		}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -68,7 +69,7 @@ func (t *targets) follow(ctx context.Context, target compile.Target) {
 		}
 		wait, err := t.resolve(ctx, target)
 		if err != nil && ctx.Err() == nil && !failing {
-			t.a.log.Warn("a target does not resolve; its last good addresses stay", "target", target.Host, "error", err)
+			t.a.log.WarnContext(ctx, "a target does not resolve; its last good addresses stay", "target", target.Host, "error", err)
 		}
 		failing = err != nil
 		timer.Reset(wait)
@@ -123,7 +124,7 @@ func lookup(ctx context.Context, servers []string, host string, qtype uint16) ([
 	q.SetQuestion(host, qtype)
 	q.SetEdns0(1232, false)
 	client := dns.Client{Timeout: targetTimeout}
-	err := fmt.Errorf("no resolver is configured: name one in /etc/resolv.conf")
+	err := errors.New("no resolver is configured: name one in /etc/resolv.conf")
 	for _, server := range servers {
 		var in *dns.Msg
 		if in, _, err = client.ExchangeContext(ctx, q, server); err != nil {

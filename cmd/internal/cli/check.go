@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -38,7 +37,7 @@ there is any.`,
 			if err := needConfig(path); err != nil {
 				return err
 			}
-			w, err := app.Source{Path: path, Now: time.Now}.Build(nil, compile.NewSlots())
+			w, err := app.Source{Path: path, Now: e.now}.Build(nil, compile.NewSlots())
 			if err != nil {
 				return e.report(err)
 			}

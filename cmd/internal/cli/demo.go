@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,7 +19,7 @@ func (e *env) demo() *cobra.Command {
 and print what to try. Needs no configuration, no root and no network.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			d, err := demo.Start(listen, control, app.Options{Source: app.Source{Now: time.Now}, Log: e.logger(false, false)})
+			d, err := demo.Start(listen, control, app.Options{Source: app.Source{Now: e.now}, Log: e.logger(false, false)})
 			if err != nil {
 				return e.report(err)
 			}

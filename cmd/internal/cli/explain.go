@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -57,7 +56,7 @@ func (e *env) explanation(cmd *cobra.Command, registry, path, socket, client, re
 	if path == "" {
 		return admin.NewClient(socket).Explain(cmd.Context(), registry, client, resolver)
 	}
-	w, err := app.Source{Path: path, Now: time.Now}.Build(nil, compile.NewSlots())
+	w, err := app.Source{Path: path, Now: e.now}.Build(nil, compile.NewSlots())
 	if err != nil {
 		return admin.Explanation{}, e.report(err)
 	}

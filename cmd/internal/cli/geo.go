@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/netip"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -42,7 +41,7 @@ they are --regions, or four regions on two continents, and the embedded data.`,
 			if err != nil {
 				return err
 			}
-			return e.eachAddress(addrs, func(a netip.Addr) error { return l.print(e.out, out, a) })
+			return e.eachAddress(addrs, func(a netip.Addr) error { return l.print(e.out, &out, a) })
 		},
 	}
 	configFlag(cmd, &path)
@@ -60,7 +59,7 @@ type geoLookup struct {
 
 func (e *env) lookup(path string, names []string) (*geoLookup, error) {
 	if path != "" {
-		w, err := app.Source{Path: path, Now: time.Now}.Build(nil, compile.NewSlots())
+		w, err := app.Source{Path: path, Now: e.now}.Build(nil, compile.NewSlots())
 		if err != nil {
 			return nil, e.report(err)
 		}
@@ -92,7 +91,7 @@ func (e *env) eachAddress(words []string, f func(netip.Addr) error) error {
 		if err != nil {
 			fmt.Fprintf(e.err, "portolan: %q is no address\n", word)
 			bad = true
-			return nil
+			return nil //nolint:nilerr // told, and the next address is tried
 		}
 		return f(a)
 	}
@@ -103,7 +102,7 @@ func (e *env) eachAddress(words []string, f func(netip.Addr) error) error {
 	}
 	lines := bufio.NewScanner(e.in)
 	for len(words) == 0 && lines.Scan() {
-		for _, word := range strings.Fields(lines.Text()) {
+		for word := range strings.FieldsSeq(lines.Text()) {
 			if err := each(word); err != nil {
 				return err
 			}
@@ -163,7 +162,7 @@ func (l *geoLookup) locate(a netip.Addr) location {
 	return v
 }
 
-func (l *geoLookup) print(w io.Writer, f format, a netip.Addr) error {
+func (l *geoLookup) print(w io.Writer, f *format, a netip.Addr) error {
 	if !a.IsValid() {
 		return errors.New("no address")
 	}

@@ -30,7 +30,7 @@ func (f *format) Set(s string) error {
 }
 
 // Type names the flag's value in help.
-func (f *format) Type() string { return "table|json" }
+func (*format) Type() string { return "table|json" }
 
 // outputFlag adds -o.
 func outputFlag(cmd *cobra.Command, f *format) {
@@ -39,8 +39,8 @@ func outputFlag(cmd *cobra.Command, f *format) {
 }
 
 // print writes v as JSON, or what table writes through a tab writer.
-func (f format) print(w io.Writer, v any, table func(io.Writer)) error {
-	if f == asJSON {
+func (f *format) print(w io.Writer, v any, table func(io.Writer)) error {
+	if *f == asJSON {
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
 		return e.Encode(v)

@@ -42,11 +42,11 @@ run only its probes. Exit code 1 if any fails.`,
 			if err := needConfig(path); err != nil {
 				return err
 			}
-			w, err := app.Source{Path: path, Now: time.Now}.Build(nil, compile.NewSlots())
+			w, err := app.Source{Path: path, Now: e.now}.Build(nil, compile.NewSlots())
 			if err != nil {
 				return e.report(err)
 			}
-			results := runProbes(cmd.Context(), w, strings.Join(a, ""))
+			results := runProbes(cmd.Context(), w, strings.Join(a, ""), e.now)
 			if len(results) == 0 && len(a) > 0 {
 				return fmt.Errorf("no probed replica %q: name a registry, or registry/region, that has a probe", a[0])
 			}
@@ -68,7 +68,7 @@ run only its probes. Exit code 1 if any fails.`,
 
 // runProbes runs the checks of every endpoint with a replica that matches, side
 // by side, and returns the results in the order of the file.
-func runProbes(ctx context.Context, w *app.World, only string) []probed {
+func runProbes(ctx context.Context, w *app.World, only string, now func() time.Time) []probed {
 	var results []probed
 	var checks []health.Check
 	for _, e := range w.Compiled.Endpoints {
@@ -88,11 +88,11 @@ func runProbes(ctx context.Context, w *app.World, only string) []probed {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			begin := time.Now() //nolint:forbidigo // a verb run by hand: its clock is the clock
+			begin := now()
 			ctx, cancel := context.WithTimeout(ctx, checks[i].Timeout)
 			defer cancel()
 			r := checks[i].Prober.Probe(ctx)
-			took := time.Since(begin)
+			took := now().Sub(begin)
 			results[i].Verdict, results[i].Detail = r.Verdict.String(), r.Detail
 			results[i].Millis = float64(took.Microseconds()) / 1000
 		})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -33,12 +34,13 @@ type env struct {
 	in       io.Reader
 	out, err io.Writer
 	getenv   func(string) string
+	now      func() time.Time
 }
 
 // Main runs the command line args (without the program's name) and returns the
 // exit code.
 func Main(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) int {
-	e := &env{in, out, errw, os.Getenv}
+	e := &env{in, out, errw, os.Getenv, time.Now} //nolint:forbidigo // here the clock is made
 	root := e.root()
 	root.SetArgs(args)
 	root.SetIn(in)

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"log/slog"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,7 +21,7 @@ location data again; if that fails, serving goes on unchanged and the log says w
 			if err := needConfig(path); err != nil {
 				return err
 			}
-			a, err := app.New(app.Options{Source: app.Source{Path: path, Now: time.Now}, Log: e.logger(json, debug)})
+			a, err := app.New(app.Options{Source: app.Source{Path: path, Now: e.now}, Log: e.logger(json, debug)})
 			if err != nil {
 				return e.report(err)
 			}

@@ -110,7 +110,9 @@ func (d *Demo) listenControl(addr string) error {
 			return
 		}
 		s.broken.Store(verb == "break")
-		fmt.Fprintf(w, "%s: %s\n", r.PathValue("region"), map[string]string{"break": "answers 503 from now on", "mend": "answers 200 again"}[verb])
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		fmt.Fprintf(w, "%s: %s\n", r.PathValue("region"), //nolint:gosec // one of four names, as plain text
+			map[string]string{"break": "answers 503 from now on", "mend": "answers 200 again"}[verb])
 	})
 	d.control = &http.Server{Handler: mux, ReadHeaderTimeout: time.Second}
 	go func() { _ = d.control.Serve(l) }() // ends with Stop

@@ -1,4 +1,5 @@
-// Package version says what is running. Only cmd imports it.
+// Package version says what is running: the release, or the commit it was built
+// from. Only the packages of cmd import it, for `version`, status and metrics.
 package version
 
 import "runtime/debug"

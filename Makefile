@@ -1,0 +1,53 @@
+# Everything a developer types. `make help` lists it.
+GO       ?= go
+BIN      := bin/portolan
+TOOLS    := $(GO) tool -modfile=tools.mod
+FUZZTIME ?= 10m
+BENCH    ?= .
+COUNT    ?= 1
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/portolan
+	$(GO) build -o $(BIN) ./cmd/portolan
+
+.PHONY: run
+run: build ## start the example on 127.0.0.1:8053: no root, no network
+	$(BIN) demo
+
+.PHONY: test
+test: build ## run all tests; those that need tools or root skip without them, unless CI is set
+	$(GO) test ./...
+
+.PHONY: race
+race: ## run the tests of everything concurrent with the race detector
+	$(GO) test -race -short ./resolver/... ./health/... ./cmd/internal/app ./cmd/internal/admin
+
+.PHONY: lint
+lint: ## check format and style
+	$(TOOLS) golangci-lint run ./...
+
+.PHONY: fmt
+fmt: ## format the code
+	$(TOOLS) golangci-lint fmt ./...
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (10m), two at a time
+	@.ci/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: ## run the benchmarks: BENCH=regexp, COUNT=n for benchstat
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./...
+
+.PHONY: data
+data: ## fetch the full location data (needs npm): for `make embed` and the accuracy test
+	geo/embedded/fetch.sh
+
+.PHONY: embed
+embed: data ## build the embedded location data anew
+	$(GO) generate ./geo/embedded
