@@ -113,7 +113,7 @@ func start(t *testing.T, n *netns, name string, args ...string) *process {
 	}()
 	t.Cleanup(func() {
 		p.kill()
-		if t.Failed() {
+		if t.Failed() && p.log.len() > 0 {
 			t.Logf("log of %s:\n%s", p.name, p.log.tail(60))
 		}
 	})

@@ -33,8 +33,8 @@ type server struct {
 
 // serve starts the binary with a configuration in a namespace (nil for that of
 // the test), waits until it serves, and learns the ports it took. $DIR in the
-// configuration stands for a folder of the server's own. The test fails if the
-// server ends by itself, and stops it at the end otherwise.
+// configuration stands for a folder of the server's own. At the end of the test
+// the server is stopped as by a service manager, unless it has ended.
 func serve(t *testing.T, n *netns, config string) *server {
 	t.Helper()
 	s := &server{ns: n, dir: t.TempDir()}
@@ -44,6 +44,11 @@ func serve(t *testing.T, n *netns, config string) *server {
 	binary := portolan(t)
 	s.began = time.Now()
 	s.process = start(t, n, binary, "serve", "-c", s.path)
+	t.Cleanup(func() {
+		if !s.ended() {
+			s.stop()
+		}
+	})
 	s.learn(s.waitLog(0, "msg=serving"))
 	return s
 }
@@ -75,7 +80,7 @@ func (s *server) learn(line string) {
 	if m == nil {
 		s.t.Fatalf("no addresses in %q", line)
 	}
-	for _, text := range strings.Fields(m[1]) {
+	for text := range strings.FieldsSeq(m[1]) {
 		a, err := netip.ParseAddrPort(text)
 		if err != nil {
 			s.t.Fatalf("address %q in %q: %v", text, line, err)
@@ -264,5 +269,4 @@ func TestServe(t *testing.T) {
 	if line := s.hup(); !strings.Contains(line, "msg=reloaded") {
 		t.Errorf("SIGHUP: %s", line)
 	}
-	s.stop()
 }
