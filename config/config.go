@@ -55,7 +55,7 @@ type Server struct {
 // TCP bounds what TCP clients may hold (RFC 7766 section 6, RFC 9210 section 4).
 type TCP struct {
 	Connections int           // open at once in total
-	PerPrefix   int           // open at once per client /24 or /48; 0 refuses all
+	PerPrefix   int           // open at once per client /24 or /48; 0: no limit but Connections
 	Idle        time.Duration // between queries
 	Message     time.Duration // from the first byte of a message to its last
 	Pipeline    int           // queries served on one connection before it is closed
