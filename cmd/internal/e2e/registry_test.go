@@ -45,7 +45,7 @@ func prepareRegistry(t *testing.T, n *netns, addr string) *registry {
 	config := fmt.Sprintf(`version: 0.1
 log: {level: warn, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: %[1]s}}
-http: {addr: %[2]q, secret: the same for no two uploads}
+http: {addr: %[2]q, secret: shared by all replicas}
 health:
   file: [{file: %[3]s, interval: 20ms}]
 `, r.dir, addr, r.switchFile())
