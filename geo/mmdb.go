@@ -97,16 +97,14 @@ func openDatabase(path string, data []byte) (*database, error) {
 // are not known are judged by what is in them: people build databases of their own.
 func wantPlaces(data []byte) error {
 	known, err := geoip2.OpenBytes(data)
-	var unknown geoip2.UnknownDatabaseTypeError
-	if errors.As(err, &unknown) {
+	if _, unknown := errors.AsType[geoip2.UnknownDatabaseTypeError](err); unknown {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	_, err = known.Country(netip.IPv4Unspecified())
-	var wrong geoip2.InvalidMethodError
-	if errors.As(err, &wrong) {
+	if wrong, ok := errors.AsType[geoip2.InvalidMethodError](err); ok {
 		return fmt.Errorf("is a %s database, which holds no places: give a city or country database, such as GeoLite2-City or DBIP-City-Lite",
 			wrong.DatabaseType)
 	}

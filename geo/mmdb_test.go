@@ -195,12 +195,13 @@ func TestPlaceholders(t *testing.T) {
 		network{"1.0.0.0/16", city("DE", "", 51.2993, 9.491, 200)},
 		network{"1.1.0.0/16", city("DE", "Berlin", 52.5, 13.4, 20)},
 		network{"1.2.0.0/20", city("DE", "", 48.1, 11.5, 50)}, // a state, 3 % of the country
+		network{"1.2.16.0/20", city("DE", "", 51.5, 10.5, 1000)},
 		network{"1.3.0.0/16", city("SG", "Singapore", 1.3, 103.8, 20)},
 	)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for addr, want := range map[string]CellKind{"1.0.0.1": CountryOnly, "1.1.0.1": Located, "1.2.0.1": Located, "1.3.0.1": Located} {
+	for addr, want := range map[string]CellKind{"1.0.0.1": CountryOnly, "1.1.0.1": Located, "1.2.0.1": Located, "1.2.16.1": CountryOnly, "1.3.0.1": Located} {
 		id, _ := table.Cell(netip.MustParseAddr(addr))
 		if got := table.Cells()[id].Kind; got != want {
 			t.Errorf("%s: %s, want %s", addr, got, want)

@@ -55,13 +55,14 @@ func (m *model) answer(addr netip.Addr) answer {
 func (m *model) located(addr netip.Addr) answer {
 	id, _ := m.table.Cell(addr)
 	cell := m.table.cells[id]
-	switch {
-	case cell.Kind == Located:
+	switch cell.Kind {
+	case Located:
 		return answer{site: -1, rank: m.from(cell.Point, -1)}
-	case cell.Kind == CountryOnly:
+	case CountryOnly:
 		if km, ok := m.mean(cell.Country); ok {
 			return answer{site: -1, rank: m.order(km, -1)}
 		}
+	case Unlocated:
 	}
 	return answer{site: -1, rank: m.unlocated(), unknown: true}
 }

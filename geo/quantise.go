@@ -1,6 +1,10 @@
 package geo
 
-import "fmt"
+import "errors"
+
+// errDisorder is what networks that do not come in the order of their addresses fail
+// with. A sound search tree has no such networks.
+var errDisorder = errors.New("networks overlap or are out of order: fetch the database again")
 
 // quantiser turns networks, added in the order of their addresses, into ranges
 // whose borders lie on blocks of one size: /24 for IPv4, /48 for IPv6. A block with
@@ -31,7 +35,7 @@ type vote[A address] struct {
 // ends, equal for an IPv6 network longer than /64.
 func (q *quantiser[A]) add(first, last A, place uint32) error {
 	if q.full || first < q.next {
-		return fmt.Errorf("networks overlap or are out of order")
+		return errDisorder
 	}
 	if last-first >= q.host { // one block or several
 		if err := q.flush(); err != nil {
@@ -74,7 +78,7 @@ func (q *quantiser[A]) flush() error {
 
 func (q *quantiser[A]) emit(first, last A, place uint32) error {
 	if q.full || first < q.next {
-		return fmt.Errorf("networks overlap or are out of order")
+		return errDisorder
 	}
 	if first > q.next {
 		q.append(q.next, 0)

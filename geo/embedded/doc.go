@@ -7,6 +7,6 @@
 // generator in geo/embedded/gen; the file places.bin is checked in. Whoever
 // distributes it must keep the [Attribution].
 //
-// Only package main of the daemon and the command line import it: whoever needs a
-// *geo.Table is given one.
+// Only packages under cmd import it: whoever else needs a *geo.Table is given one.
+// A process calls [Table] once and keeps the result.
 package embedded

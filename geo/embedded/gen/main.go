@@ -1,8 +1,3 @@
-// Command gen makes the table of places that package embedded holds:
-//
-//	go run ./geo/embedded/gen -o geo/embedded/places.bin .cache/dbip/*.mmdb
-//
-// The databases are those that geo/embedded/fetch.sh fetches.
 package main
 
 import (
@@ -22,7 +17,7 @@ const maxBytes = 5 << 20
 func main() {
 	if err := run(os.Args[1:], os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "gen:", err)
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // this is a main, though not in cmd
 	}
 }
 
