@@ -42,12 +42,14 @@ func (s *server) clients() []client {
 // client returns a client over UDP and the first address served.
 func (s *server) client() client { return client{s.ns, s.addrs[0], "udp"} }
 
-// silence is how long a client waits where it expects no answer.
-const silence = 300 * time.Millisecond
+// silence is how long a client waits where it expects no answer. One that is late
+// is still seen by its counter.
+const silence = 100 * time.Millisecond
 
-// raw sends bytes and returns what comes back: nothing if the time is over or
-// the server closes the connection. Over TCP the length is put before them.
-func (c client) raw(t *testing.T, msg []byte, wait time.Duration) []byte {
+// exchange sends bytes, whatever they are, and returns what comes back; else nil
+// and why nothing did: the time is over (os.ErrDeadlineExceeded), or the server
+// has closed the connection. Over TCP the length is put before them.
+func (c client) exchange(t *testing.T, msg []byte, wait time.Duration) ([]byte, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -66,22 +68,27 @@ func (c client) raw(t *testing.T, msg []byte, wait time.Duration) []byte {
 		t.Fatalf("%v: %v", c, err)
 	}
 	if c.network == "tcp" {
-		var length [2]byte
-		if _, err := io.ReadFull(conn, length[:]); err != nil {
-			return nil
-		}
-		answer := make([]byte, binary.BigEndian.Uint16(length[:]))
-		if _, err := io.ReadFull(conn, answer); err != nil {
-			t.Fatalf("%v: an answer cut short: %v", c, err)
-		}
-		return answer
+		return readMessage(conn)
 	}
 	answer := make([]byte, 65535)
 	n, err := conn.Read(answer)
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	return answer[:n]
+	return answer[:n], nil
+}
+
+// readMessage reads one message with its length from a stream.
+func readMessage(r io.Reader) ([]byte, error) {
+	var length [2]byte
+	if _, err := io.ReadFull(r, length[:]); err != nil {
+		return nil, err
+	}
+	msg := make([]byte, binary.BigEndian.Uint16(length[:]))
+	if _, err := io.ReadFull(r, msg); err != nil {
+		return nil, err
+	}
+	return msg, nil
 }
 
 // wire sends a message and returns the bytes of the answer, which must come and
@@ -92,9 +99,9 @@ func (c client) wire(t *testing.T, m *dns.Msg) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer := c.raw(t, msg, patience)
-	if len(answer) < 12 || binary.BigEndian.Uint16(answer) != m.Id {
-		t.Fatalf("%v: no answer to %v", c, m.Question)
+	answer, err := c.exchange(t, msg, patience)
+	if err != nil || len(answer) < 12 || binary.BigEndian.Uint16(answer) != m.Id {
+		t.Fatalf("%v: no answer to %v: %v: %x", c, m.Question, err, answer)
 	}
 	return answer
 }

@@ -33,13 +33,16 @@ type server struct {
 
 // serve starts the binary with a configuration in a namespace (nil for that of
 // the test), waits until it serves, and learns the ports it took. $DIR in the
-// configuration stands for a folder of the server's own. At the end of the test
+// configuration stands for a folder of the server's own, which holds files. At the end of the test
 // the server is stopped as by a service manager, unless it has ended.
-func serve(t *testing.T, n *netns, config string) *server {
+func serve(t *testing.T, n *netns, config string, files ...file) *server {
 	t.Helper()
 	s := &server{ns: n, dir: t.TempDir()}
 	s.path = filepath.Join(s.dir, "portolan.yaml")
 	s.configure(t, config)
+	for _, f := range files {
+		s.write(t, f)
+	}
 	s.http = &http.Client{Timeout: patience, Transport: &http.Transport{DialContext: n.dial, DisableKeepAlives: true}}
 	binary := portolan(t)
 	s.began = time.Now()
@@ -56,14 +59,17 @@ func serve(t *testing.T, n *netns, config string) *server {
 // configure writes the configuration; a running server has not seen it yet.
 func (s *server) configure(t *testing.T, config string) {
 	t.Helper()
-	s.file(t, filepath.Base(s.path), config)
+	s.write(t, file{filepath.Base(s.path), config})
 }
 
-// file writes a file into the server's folder.
-func (s *server) file(t *testing.T, name, text string) {
+// file is one that the configuration names, by its path from the server's folder.
+type file struct{ name, text string }
+
+// write writes a file into the server's folder.
+func (s *server) write(t *testing.T, f file) {
 	t.Helper()
-	text = strings.ReplaceAll(text, "$DIR", s.dir)
-	if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
+	text := strings.ReplaceAll(f.text, "$DIR", s.dir)
+	if err := os.WriteFile(filepath.Join(s.dir, f.name), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
