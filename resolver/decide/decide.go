@@ -37,6 +37,9 @@ const (
 	// AllDown means: no routed replica is up; the first routed one is answered as if
 	// all were.
 	AllDown
+	// Held means: the client is kept on the replica it had, although another is
+	// first now. Only [Holds.Serve] leads to it.
+	Held
 	// NoneUp means: no routed replica is up and the registry prefers NODATA to a dead
 	// replica. There is no region.
 	NoneUp
@@ -49,6 +52,8 @@ func (o Outcome) String() string {
 	switch o {
 	case AllDown:
 		return "all-down"
+	case Held:
+		return "held"
 	case NoneUp:
 		return "none-up"
 	case NoneRouted:

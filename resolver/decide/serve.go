@@ -1,0 +1,169 @@
+package decide
+
+// Policy is how long a registry's clients are held, in seconds.
+type Policy struct {
+	// Idle is how recently a unit must have asked before a change to be held.
+	Idle uint32
+	// Hold is one period of a hold; 0 means there are no holds.
+	Hold uint32
+	// Renewals is how many periods a hold has at most, while the unit stays active.
+	Renewals uint8
+}
+
+// Situation is what Serve needs to know of the registry and the client's rank,
+// beside what the table knows of the unit.
+type Situation struct {
+	Rank    []uint8
+	Masks   Masks
+	AllDown AllDownPolicy
+	Policy  Policy
+	// Configured holds the regions that can be answered at all.
+	Configured Mask
+	History    *History
+	// Swaps are the moments at which the configuration or the location data was
+	// replaced, ascending, in Unix seconds.
+	Swaps []uint32
+	// Deadlines, by region, are when holds on a drained replica end; nil for none.
+	Deadlines *Deadlines
+	// Stable gives the stable number of a region, Local the number in Rank and
+	// masks of a stable one, 255 for a region that is not there.
+	Stable, Local *[MaxRegions]uint8
+}
+
+// Deadlines are the ends that the operator has set for holds, by region number in
+// Unix seconds; 0 for none.
+type Deadlines [MaxRegions]uint32
+
+// Serve returns the region to answer a unit with, where base is what [Choose] says
+// now, and remembers it. held is true when that is not base.
+//
+// The rule, for a unit that was given another replica before:
+//
+//   - it is dead, died since, or is gone: move to base, at once;
+//   - it lives, and base moved away from it by a voluntary change within Idle
+//     seconds after the unit was last seen: hold it there, for Hold seconds;
+//   - a hold whose end comes while the unit is active is renewed, up to Renewals
+//     periods in all, and not beyond the operator's deadline;
+//   - else: move to base.
+func (h *Holds) Serve(k Key, base uint8, now uint32, s *Situation) (region uint8, held bool) {
+	b := h.bucketOf(k)
+	for {
+		w, state := b.find(k)
+		if w == nil {
+			b.insert(k, Entry{LastSeen: now, Region: s.Stable[base]})
+			return base, false
+		}
+		e := unpack(state)
+		region, held = base, false
+		if s.Stable[base] == e.Region {
+			e.Until, e.Renewals = 0, 0
+		} else {
+			region, held = s.resolve(&e, base, now)
+		}
+		if !e.Protected && now != e.LastSeen {
+			e.Protected = b.mayProtect()
+		}
+		e.LastSeen, e.Region = now, s.Stable[region]
+		next := e.pack() | state&epochMask
+		if next == state || w.state.CompareAndSwap(state, next) {
+			return region, held
+		}
+	}
+}
+
+// Peek returns what Serve would, and the unit's entry as it would be, without
+// remembering anything.
+func (h *Holds) Peek(k Key, base uint8, now uint32, s *Situation) (region uint8, e Entry, held bool) {
+	e, ok := h.Get(k)
+	if !ok || s.Stable[base] == e.Region {
+		return base, e, false
+	}
+	region, held = s.resolve(&e, base, now)
+	return region, e, held
+}
+
+// resolve applies the rule to a unit whose replica is not base.
+func (s *Situation) resolve(e *Entry, base uint8, now uint32) (region uint8, held bool) {
+	region = s.Local[e.Region]
+	if region >= MaxRegions || !s.alive(region, e.LastSeen) {
+		e.Until, e.Renewals = 0, 0
+		return base, false
+	}
+	if e.Until == 0 {
+		if at, ok := s.movedAt(region, e.LastSeen); ok && at <= e.LastSeen+s.Policy.Idle {
+			e.Until, e.Renewals = at+s.Policy.Hold, 1
+		}
+	}
+	deadline := s.deadline(region)
+	for e.Until != 0 && now >= e.Until {
+		active := e.Until <= e.LastSeen+s.Policy.Idle
+		if !active || e.Renewals >= s.Policy.Renewals {
+			e.Until = 0
+			break
+		}
+		e.Until += s.Policy.Hold
+		e.Renewals++
+	}
+	if e.Until == 0 || deadline != 0 && now >= deadline {
+		e.Until, e.Renewals = 0, 0
+		return base, false
+	}
+	if deadline != 0 {
+		e.Until = min(e.Until, deadline)
+	}
+	return region, true
+}
+
+// alive reports whether a replica can be answered now and has not died since the
+// unit was last given it.
+func (s *Situation) alive(region uint8, since uint32) bool {
+	if !s.Configured.Has(region) || !s.Masks.Up.Has(region) {
+		return false
+	}
+	if s.History == nil || s.History.lastDown.Load() < since {
+		return true
+	}
+	alive := true
+	s.History.Since(since, func(c Change) bool {
+		alive = c.Masks.Up.Has(region)
+		return alive
+	})
+	return alive
+}
+
+// movedAt returns when base first moved away from region after since: the first
+// change of masks under which another region comes first, or the first
+// replacement of configuration or data. Both err to the early side, which holds a
+// client rather than moves it.
+func (s *Situation) movedAt(region uint8, since uint32) (at uint32, ok bool) {
+	for _, swap := range s.Swaps {
+		if swap >= since {
+			at, ok = swap, true
+			break
+		}
+	}
+	if s.History == nil {
+		return at, ok
+	}
+	complete := s.History.Since(since, func(c Change) bool {
+		if ok && c.At >= at {
+			return false
+		}
+		if chosen, _ := Choose(s.Rank, c.Masks, s.AllDown); chosen != region {
+			at, ok = c.At, true
+			return false
+		}
+		return true
+	})
+	if !complete {
+		return since, true
+	}
+	return at, ok
+}
+
+func (s *Situation) deadline(region uint8) uint32 {
+	if s.Deadlines == nil {
+		return 0
+	}
+	return s.Deadlines[region]
+}

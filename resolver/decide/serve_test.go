@@ -1,0 +1,255 @@
+package decide
+
+import (
+	"sync"
+	"testing"
+)
+
+// world is one registry of three replicas as a test moves it.
+type world struct {
+	t       *testing.T
+	h       *Holds
+	s       Situation
+	history History
+	key     Key
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, h: NewHolds(1000), key: NewKey(1, 7, 0xcb0071, 1)}
+	var identity [MaxRegions]uint8
+	for i := range identity {
+		identity[i] = uint8(i)
+	}
+	w.s = Situation{
+		Rank: []uint8{0, 1, 2}, Masks: Masks{0b111, 0b111}, Configured: 0b111,
+		Policy: Policy{Idle: 300, Hold: 900, Renewals: 4}, History: &w.history, Stable: &identity, Local: &identity,
+	}
+	return w
+}
+
+// change publishes new masks at a moment.
+func (w *world) change(at uint32, m Masks) {
+	w.history.Note(Change{at, m}, w.s.Masks.Up&^m.Up != 0)
+	w.s.Masks = m
+}
+
+// ask serves the unit and checks the answer.
+func (w *world) ask(now uint32, want uint8) {
+	w.t.Helper()
+	base, _ := Choose(w.s.Rank, w.s.Masks, w.s.AllDown)
+	if got, _ := w.h.Serve(w.key, base, now, &w.s); got != want {
+		w.t.Errorf("at %d: region %d, want %d (base %d)", now, got, want, base)
+	}
+}
+
+func TestAnActiveUnitIsHeldThroughADrain(t *testing.T) {
+	w := newWorld(t)
+	w.ask(1000, 0)
+	w.change(1100, Masks{0b110, 0b111}) // 0 is drained
+	w.ask(1101, 0)
+	w.ask(1999, 0) // held until 1100+900; the next period begins, for it was active
+	for now := uint32(2000); now < 1100+4*900; now += 200 {
+		w.ask(now, 0)
+	}
+	w.ask(1100+4*900, 1) // four periods are all there are
+	w.ask(1100+4*900+1, 1)
+}
+
+func TestAnIdleUnitMoves(t *testing.T) {
+	w := newWorld(t)
+	w.ask(1000, 0)
+	w.change(1301, Masks{0b110, 0b111})
+	w.ask(1302, 1)
+}
+
+func TestAHoldEndsWithSilence(t *testing.T) {
+	w := newWorld(t)
+	w.ask(1000, 0)
+	w.change(1100, Masks{0b110, 0b111})
+	w.ask(1200, 0)
+	w.ask(2000, 1) // due at 2000, and silent for longer than the idle time before
+}
+
+func TestADeadReplicaIsLeftAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.ask(1000, 0)
+	w.change(1010, Masks{0b111, 0b110})
+	w.ask(1011, 1)
+	w.change(1700, Masks{0b111, 0b111}) // back, after its recovery hold
+	w.ask(1701, 0)                      // silent for 690 s: not held
+	w.ask(1702, 0)
+}
+
+func TestNobodyGoesBackByAHold(t *testing.T) {
+	w := newWorld(t)
+	w.ask(1000, 0)
+	w.change(1100, Masks{0b110, 0b111}) // drained: held on 0
+	w.ask(1150, 0)
+	w.change(1200, Masks{0b110, 0b110}) // and dead
+	w.change(1230, Masks{0b110, 0b111}) // and well again, all between two queries
+	w.ask(1250, 1)
+	w.ask(1260, 1)
+}
+
+func TestARecoveryDoesNotPullActiveUnitsBack(t *testing.T) {
+	w := newWorld(t)
+	w.change(900, Masks{0b111, 0b110})
+	w.ask(1000, 1)
+	w.change(1200, Masks{0b111, 0b111})
+	w.ask(1201, 1)
+	w.ask(1400, 1)
+	w.ask(1400+901, 0)
+}
+
+func TestADeadlineCutsAHold(t *testing.T) {
+	w := newWorld(t)
+	w.ask(1000, 0)
+	w.change(1010, Masks{0b110, 0b111})
+	w.ask(1011, 0)
+	w.s.Deadlines = &Deadlines{0: 1100}
+	w.ask(1099, 0)
+	w.ask(1100, 1)
+}
+
+func TestAReplacedConfigurationIsAChangeToo(t *testing.T) {
+	w := newWorld(t)
+	w.ask(1000, 0)
+	w.s.Rank, w.s.Swaps = []uint8{1, 0, 2}, []uint32{500, 1100}
+	w.ask(1101, 0)
+	w.ask(1101+900+300, 1)
+}
+
+func TestARemovedReplicaIsLeftAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.ask(1000, 0)
+	w.s.Configured, w.s.Swaps = 0b110, []uint32{1100}
+	w.change(1100, Masks{0b110, 0b110})
+	w.ask(1101, 1)
+}
+
+// More changes than the history remembers, all within the idle time: hold.
+func TestForgottenChangesHold(t *testing.T) {
+	w := newWorld(t)
+	w.ask(1000, 0)
+	for i := range uint32(20) {
+		m := Masks{0b110, 0b111}
+		if i%2 == 1 {
+			m.Routed = 0b010
+		}
+		w.change(1010+i, m)
+	}
+	w.ask(1040, 0)
+}
+
+func TestServeDoesNotAllocate(t *testing.T) {
+	w := newWorld(t)
+	w.ask(1000, 0)
+	w.change(1010, Masks{0b110, 0b111})
+	base, _ := Choose(w.s.Rank, w.s.Masks, w.s.AllDown)
+	now := uint32(1011)
+	if n := testing.AllocsPerRun(100, func() {
+		w.h.Serve(w.key, base, now, &w.s)
+		now++
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	w.s.History = &History{}
+	if n := testing.AllocsPerRun(100, func() { // a new unit each time
+		now++
+		w.h.Serve(NewKey(1, 7, uint64(now), 2), base, now, &w.s)
+	}); n != 0 {
+		t.Errorf("%v allocations for new units", n)
+	}
+}
+
+// A flood of units met once evicts nobody who asks repeatedly.
+func TestAFloodEvictsNobody(t *testing.T) {
+	w := newWorld(t)
+	w.h = NewHolds(10_000)
+	var known []Key
+	for i := range uint64(2000) {
+		known = append(known, NewKey(1, 7, i, 1))
+	}
+	for now := uint32(1000); now < 1003; now++ {
+		for _, k := range known {
+			w.h.Serve(k, 0, now, &w.s)
+		}
+	}
+	for i := range uint64(1_000_000) {
+		w.h.Serve(NewKey(1, 7, i, 2), 0, 1003+uint32(i/10_000), &w.s)
+	}
+	lost := 0
+	for _, k := range known {
+		if _, ok := w.h.Get(k); !ok {
+			lost++
+		}
+	}
+	// A bucket that many known units fall into protects all but one of them.
+	if lost > len(known)/1000 {
+		t.Errorf("%d of %d units that were met repeatedly are forgotten", lost, len(known))
+	}
+}
+
+func TestEntryPacks(t *testing.T) {
+	for _, e := range []Entry{
+		{},
+		{LastSeen: 1_800_000_000, Region: 63, Renewals: 15, Protected: true, Until: 1_800_000_900},
+		{LastSeen: 1, Until: 1 + restMask, Region: 1},
+	} {
+		if got := unpack(e.pack()); got != e {
+			t.Errorf("%+v unpacks as %+v", e, got)
+		}
+	}
+}
+
+func TestConcurrentUse(t *testing.T) {
+	w := newWorld(t)
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			for i := range 20_000 {
+				region, _ := w.h.Serve(NewKey(1, 7, uint64(i%50), 1), uint8((i+g)%3), uint32(1000+i/100), &w.s)
+				if region > 2 {
+					t.Errorf("region %d", region)
+					return
+				}
+			}
+		})
+	}
+	wg.Go(func() {
+		for i := range uint32(1000) {
+			w.history.Note(Change{1000 + i/5, Masks{0b111, Mask(i%7) + 1}}, true)
+			w.h.Each(func(Key, Entry) {})
+		}
+	})
+	wg.Wait()
+}
+
+func BenchmarkServe(b *testing.B) {
+	w := newWorld(&testing.T{})
+	w.h = NewHolds(200_000)
+	b.Run("one-unit", func(b *testing.B) {
+		for b.Loop() {
+			w.h.Serve(w.key, 0, 1000, &w.s)
+		}
+	})
+	keys := make([]Key, 1<<18)
+	for i := range keys {
+		keys[i] = NewKey(1, 7, uint64(i)*2654435761%200_000, 1)
+	}
+	b.Run("200k-units", func(b *testing.B) {
+		i := 0
+		for b.Loop() {
+			w.h.Serve(keys[i&(1<<18-1)], 0, 1000, &w.s)
+			i++
+		}
+	})
+	b.Run("held", func(b *testing.B) {
+		w.s.Masks = Masks{0b110, 0b111}
+		w.history.Note(Change{1001, w.s.Masks}, false)
+		for b.Loop() {
+			w.h.Serve(w.key, 1, 1002, &w.s)
+		}
+	})
+}
