@@ -3,6 +3,7 @@ package compile
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io/fs"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,11 @@ type Options struct {
 	Previous *resolver.Snapshot
 	// Slots keeps counter slots over reloads.
 	Slots *Slots
+	// Numbering keeps the numbers of regions and registries over reloads; nil
+	// numbers afresh.
+	Numbering *Numbering
+	// CountryCells rank the countries of which Table knows no place.
+	CountryCells []geo.Cell
 	// Seed keys the hash of names; random per process.
 	Seed uint64
 	// Now is the time of the compilation.
@@ -62,6 +68,9 @@ type Target struct {
 // Compile builds a snapshot from a configuration that config.Load has accepted.
 // All faults are returned, joined.
 func Compile(c *config.Config, o Options) (*Result, error) {
+	if o.Numbering == nil {
+		o.Numbering = NewNumbering()
+	}
 	b, err := newBuilder(c, o)
 	if err != nil {
 		return nil, err
@@ -73,7 +82,9 @@ func Compile(c *config.Config, o Options) (*Result, error) {
 	if len(b.errs) > 0 {
 		return nil, errors.Join(b.errs...)
 	}
-	b.finish()
+	if err := b.finish(); err != nil {
+		return nil, err
+	}
 	return b.result, nil
 }
 
@@ -110,7 +121,7 @@ func newBuilder(c *config.Config, o Options) (*builder, error) {
 	if name := c.Geo.DefaultRegion; name != "" {
 		defaultRegion = int(b.regions[name])
 	}
-	places, err := geo.NewIndex(o.Table, regions, sites, defaultRegion)
+	places, err := geo.NewIndex(o.Table, regions, sites, defaultRegion, geo.WithCountryCells(o.CountryCells))
 	if err != nil {
 		return nil, fmt.Errorf("geo: %w", err)
 	}
@@ -123,7 +134,13 @@ func newBuilder(c *config.Config, o Options) (*builder, error) {
 	}
 	for _, site := range sites {
 		b.s.Sites = append(b.s.Sites, site.Name)
+		b.s.SiteKeys = append(b.s.SiteKeys, siteKey(site.Name))
 	}
+	names := make([]string, len(regions))
+	for i := range regions {
+		names[i] = regions[i].Name
+	}
+	b.s.Stable, b.s.Local = b.o.Numbering.assign(names)
 	b.result.Snapshot = b.s
 	if b.s.Identity == "" {
 		b.s.Identity = o.Identity
@@ -138,6 +155,14 @@ func newBuilder(c *config.Config, o Options) (*builder, error) {
 		b.s.Generation = o.Previous.Generation + 1
 	}
 	return b, nil
+}
+
+// siteKey tells a site from others by its name, which stays when others come and
+// go (FNV-1a).
+func siteKey(name string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(name)) // never fails
+	return h.Sum64()
 }
 
 // region numbers the regions in configured order and gives them coordinates.
@@ -191,9 +216,12 @@ func (b *builder) readFile(name string) ([]byte, error) {
 
 // finish fixes what depends on everything else: the name table, live state and
 // serials.
-func (b *builder) finish() {
+func (b *builder) finish() error {
 	s := b.s
-	s.Names = b.names.Table()
+	var err error
+	if s.Names, err = b.names.Table(); err != nil {
+		return err
+	}
 	s.Live = make([]resolver.Availability, len(s.Registries))
 	for i := range s.Registries {
 		s.Live[i].Set(b.masks(i))
@@ -203,6 +231,7 @@ func (b *builder) finish() {
 	for i, z := range s.Names.Zones() {
 		s.Serials[i].Store(resolver.NextSerial(previousSerial(b.o.Previous, z.Apex), b.o.Now))
 	}
+	return nil
 }
 
 // previousSerial returns the serial that a zone was last served with, or 0.

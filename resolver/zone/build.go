@@ -46,20 +46,32 @@ func NewBuilder(seed uint64) *Builder {
 // ErrDefined reports a name that is defined twice.
 var ErrDefined = errors.New("the name is defined already")
 
+// ErrElsewhere reports a name that belongs to another zone of the table.
+var ErrElsewhere = errors.New("the name is not one of this zone")
+
 // AddZone defines a zone with its SOA record, the other RRsets at its apex, and
-// the number by which [Zone.Number] speaks of it. It fails with [ErrDefined]
-// when the apex is a name that exists.
+// the number by which [Zone.Number] speaks of it. Zones may lie below one
+// another; all are added before the first name is defined, because a zone owns
+// what is at and below its apex. It fails with [ErrDefined] when the apex is a
+// name that exists.
 func (b *Builder) AddZone(apex []byte, soa *SOA, rest ...Set) (int, error) {
+	if _, ok := b.find(apex, wire.Pad(apex)); ok {
+		return 0, fmt.Errorf("zone %s: %w", wire.AppendName(nil, apex), ErrDefined)
+	}
 	number := len(b.t.zones)
 	b.t.zones = append(b.t.zones, Zone{Apex: bytes.Clone(apex), Number: number, negative: newNegative(apex, soa)})
+	if err := b.insert(number, apex, wire.Pad(apex)); err != nil {
+		return 0, err
+	}
 	sets := append([]Set{{Type: wire.TypeSOA, TTL: soa.TTL, Data: [][]byte{soa.rdata()}}}, rest...)
 	return number, b.Define(number, apex, Static, 0, sets...)
 }
 
 // Define gives a name of a zone its kind and RRsets, and makes empty
-// non-terminals of the names between it and the apex. A name is defined once;
-// the apex, defined by AddZone, may be given another kind and further RRsets by
-// [Builder.Redefine].
+// non-terminals of the names between it and the apex. A name is defined once
+// ([ErrDefined]); the apex, defined by AddZone, may be given another kind by
+// [Builder.Redefine]. It fails with [ErrElsewhere] for a name out of the zone, or
+// in a zone below it.
 func (b *Builder) Define(zone int, name []byte, kind Kind, ref uint32, sets ...Set) error {
 	id, err := b.node(zone, name)
 	if err != nil {
@@ -97,22 +109,46 @@ func (b *Builder) Defined(name []byte) bool {
 
 // existing returns the node of a defined name, or nil.
 func (b *Builder) existing(name []byte) *Node {
-	id := b.t.lookup(name, wire.Hash(wire.Pad(name), len(name), b.t.seed))
-	if id == 0 || !b.t.nodes[id-1].defined {
+	id, ok := b.find(name, wire.Pad(name))
+	if !ok || !b.t.nodes[id].defined {
 		return nil
 	}
-	return &b.t.nodes[id-1]
+	return &b.t.nodes[id]
 }
 
 // Table ends the building and returns the table; the Builder is empty after it.
-func (b *Builder) Table() *Table {
+// On error, which only a table that has grown too large gives, there is none.
+func (b *Builder) Table() (*Table, error) {
+	if err := b.joinZones(); err != nil {
+		return nil, err
+	}
 	t := b.t
 	b.t = Table{seed: t.seed, slots: make([]slot, 64)}
 	t.nodes = trim(t.nodes)
 	t.names = trim(t.names)
 	t.sets = trim(t.sets)
 	t.bodies = trim(t.bodies)
-	return &t
+	return &t, nil
+}
+
+// joinZones makes empty non-terminals of the names between the apex of a zone and
+// that of the zone it lies in. Without them the names above a zone would be
+// NXDOMAIN, from which a resolver concludes that the zone is not there either
+// (RFC 8020 section 2).
+func (b *Builder) joinZones() error {
+	for i := range b.t.zones {
+		apex := b.t.zones[i].Apex
+		if len(apex) == 1 {
+			continue
+		}
+		up := apex[int(apex[0])+1:]
+		if zone, missing, ok := b.closest(up); ok {
+			if err := b.fill(zone, up, missing); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // trim returns s without the spare room that growing left behind it.
@@ -121,42 +157,67 @@ func trim[T any](s []T) []T { return append(make([]T, 0, len(s)), s...) }
 // node returns the number of the node of name, making it and the empty
 // non-terminals above it if need be.
 func (b *Builder) node(zone int, name []byte) (uint32, error) {
-	apex := b.t.zones[zone].Apex
-	if !bytes.HasSuffix(name, apex) || !onLabel(name, len(name)-len(apex)) {
-		return 0, fmt.Errorf("%s is not in zone %s", wire.AppendName(nil, name), wire.AppendName(nil, apex))
+	closest, missing, ok := b.closest(name)
+	switch {
+	case !ok:
+		return 0, fmt.Errorf("%s: %w: it lies in no zone", wire.AppendName(nil, name), ErrElsewhere)
+	case closest != zone:
+		return 0, fmt.Errorf("%s: %w: it lies in zone %s", wire.AppendName(nil, name), ErrElsewhere,
+			wire.AppendName(nil, b.t.zones[closest].Apex))
 	}
-	id, fresh, err := b.insert(zone, name)
-	if err != nil {
+	if err := b.fill(zone, name, missing); err != nil {
 		return 0, err
 	}
-	for up := name; fresh && len(up) > len(apex); {
-		up = up[int(up[0])+1:]
-		if _, fresh, err = b.insert(zone, up); err != nil {
-			return 0, err
-		}
-	}
+	id, _ := b.find(name, wire.Pad(name))
 	return id, nil
 }
 
-// insert finds name or gives it a node.
-func (b *Builder) insert(zone int, name []byte) (id uint32, fresh bool, err error) {
+// closest returns the zone that name belongs to, which is that of the longest
+// suffix that exists, and how many octets stand in front of that suffix. All
+// apexes exist, and so does every name between an apex and a name below it.
+func (b *Builder) closest(name []byte) (zone, missing int, ok bool) {
+	padded := wire.Pad(name)
+	for off := 0; off < len(name); off += int(name[off]) + 1 {
+		if id, ok := b.find(name[off:], padded[off:]); ok {
+			return int(b.t.nodes[id].zone), off, true
+		}
+	}
+	return 0, 0, false
+}
+
+// fill gives nodes to name and to its suffixes that begin in its first missing
+// octets.
+func (b *Builder) fill(zone int, name []byte, missing int) error {
+	padded := wire.Pad(name)
+	for off := 0; off < missing; off += int(name[off]) + 1 {
+		if err := b.insert(zone, name[off:], padded[off:]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// find returns the number of the node of name. padded is as [wire.Hash] wants it.
+func (b *Builder) find(name, padded []byte) (id uint32, ok bool) {
+	id = b.t.lookup(name, wire.Hash(padded, len(name), b.t.seed))
+	return id - 1, id != 0
+}
+
+// insert gives a node to name, which has none.
+func (b *Builder) insert(zone int, name, padded []byte) error {
 	t := &b.t
 	if len(t.nodes)*3 >= len(t.slots)*2 {
 		b.grow()
 	}
-	hash := wire.Hash(wire.Pad(name), len(name), t.seed)
-	if id := t.lookup(name, hash); id != 0 {
-		return id - 1, false, nil
-	}
 	if len(t.names)+len(name) > math.MaxUint32 || len(t.nodes) >= math.MaxUint32-1 {
-		return 0, false, errors.New("more names than one server holds (4 GiB of names): split the zones over several servers")
+		return errors.New("more names than one server holds (4 GiB of names): split the zones over several servers")
 	}
+	hash := wire.Hash(padded, len(name), t.seed)
 	t.longest = max(t.longest, len(name))
 	t.nodes = append(t.nodes, Node{name: uint32(len(t.names)), nameLen: uint8(len(name)), zone: uint32(zone)})
 	t.names = append(t.names, name...)
-	id = uint32(len(t.nodes) - 1)
-	t.slots[b.free(hash)] = slot{uint32(hash >> 32), id + 1}
-	return id, true, nil
+	t.slots[b.free(hash)] = slot{uint32(hash >> 32), uint32(len(t.nodes))}
+	return nil
 }
 
 // free returns the first free slot for hash.

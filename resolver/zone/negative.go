@@ -23,7 +23,7 @@ type negative struct {
 // TTL and its MINIMUM (RFC 2308 section 5).
 func newNegative(apex []byte, soa *SOA) negative {
 	var n negative
-	n.pointer()
+	n.name(apex, apex)
 	n.body = binary.BigEndian.AppendUint16(n.body, wire.TypeSOA)
 	n.body = binary.BigEndian.AppendUint16(n.body, wire.ClassIN)
 	n.body = binary.BigEndian.AppendUint32(n.body, min(soa.TTL, soa.Minimum))

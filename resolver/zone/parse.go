@@ -1,6 +1,9 @@
 package zone
 
 import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -19,18 +22,23 @@ type Record struct {
 
 // Parse reads the records of an RFC 1035 master file for the zone origin, which
 // may use relative names. file names it in errors, defaultTTL in seconds applies
-// where neither $TTL nor the record has one.
+// where neither $TTL nor the record has one. ($GENERATE, which RFC 1035 does not
+// know, is the parser's: a record made by it without a TTL of its own gets 3600.)
 //
 // SOA and NS records at the apex come from the configuration and are refused
 // here, like names out of the zone, data beside a CNAME (RFC 1034 section
 // 3.6.2), unequal TTLs in an RRset (RFC 2181 section 5.2), and what this server
-// does not serve: wildcards, delegations, DNAME and DNSSEC records. All faults
-// are reported, joined, each with file and line as far as the parser knows it.
+// does not serve: wildcards, delegations, DNAME and DNSSEC records, and the types
+// that stand for a question. A record that is there twice counts once (RFC 2181
+// section 5). All faults are reported, joined, each with file and line: that at
+// which the record ends.
 func Parse(r io.Reader, file, origin string, defaultTTL uint32) ([]Record, error) {
-	zp := dns.NewZoneParser(r, origin, file)
+	lines := &lineReader{r: bufio.NewReader(r)}
+	zp := dns.NewZoneParser(lines, origin, file)
 	zp.SetDefaultTTL(defaultTTL)
-	p := fileParser{file: file, origin: dns.CanonicalName(origin), at: make(map[string]int)}
+	p := fileParser{file: file, origin: dns.CanonicalName(origin), at: make(map[string]int), seen: make(map[string]struct{})}
 	for rr, ok := zp.Next(); ok; rr, ok = zp.Next() {
+		p.line = lines.ended
 		p.add(rr)
 	}
 	if err := zp.Err(); err != nil {
@@ -40,17 +48,58 @@ func Parse(r io.Reader, file, origin string, defaultTTL uint32) ([]Record, error
 	return p.records, errors.Join(p.errs...)
 }
 
+// lineReader counts the lines that its reader, which takes octet by octet and
+// none ahead, has read to their end. A record ends with its line, so that the
+// count is the number of the line when the parser hands the record out; the
+// parser itself tells the line only of what it cannot read.
+type lineReader struct {
+	r     *bufio.Reader
+	ended int
+	open  bool // something stands behind the last end of a line
+}
+
+// ReadByte implements [io.ByteReader].
+func (l *lineReader) ReadByte() (byte, error) {
+	c, err := l.r.ReadByte()
+	switch {
+	case err != nil && l.open:
+		l.ended, l.open = l.ended+1, false
+	case err == nil && c == '\n':
+		l.ended, l.open = l.ended+1, false
+	case err == nil:
+		l.open = true
+	}
+	return c, err
+}
+
+// Read implements [io.Reader] for the signature of the parser, which prefers
+// ReadByte.
+func (l *lineReader) Read(dst []byte) (int, error) {
+	if len(dst) == 0 {
+		return 0, nil
+	}
+	c, err := l.ReadByte()
+	if err != nil {
+		return 0, err
+	}
+	dst[0] = c
+	return 1, nil
+}
+
 // fileParser gathers the records of one file by owner name, in file order.
 type fileParser struct {
 	file, origin string
+	line         int // of the record at hand
 	records      []Record
-	at           map[string]int // folded name → index in records
+	lines        []int               // where each of records was last added to
+	at           map[string]int      // folded name → index in records
+	seen         map[string]struct{} // number in records, type and RDATA
 	errs         []error
 }
 
 func (p *fileParser) fault(rr dns.RR, format string, args ...any) {
 	h := rr.Header()
-	p.errs = append(p.errs, fmt.Errorf("%s: %s %s: %s", p.file, h.Name, dns.TypeToString[h.Rrtype], fmt.Sprintf(format, args...)))
+	p.errs = append(p.errs, fmt.Errorf("%s:%d: %s %s: %s", p.file, p.line, h.Name, dns.Type(h.Rrtype), fmt.Sprintf(format, args...)))
 }
 
 // add files one record under its owner.
@@ -74,8 +123,13 @@ func (p *fileParser) add(rr dns.RR) {
 	if !ok {
 		i = len(p.records)
 		p.at[string(name)] = i
-		p.records = append(p.records, Record{Name: name})
+		p.records, p.lines = append(p.records, Record{Name: name}), append(p.lines, 0)
 	}
+	p.lines[i] = p.line
+	key := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint32(nil, uint32(i)), h.Rrtype)
+	key = append(key, data...)
+	_, twice := p.seen[string(key)]
+	p.seen[string(key)] = struct{}{}
 	sets := &p.records[i].Sets
 	for j := range *sets {
 		s := &(*sets)[j]
@@ -85,7 +139,9 @@ func (p *fileParser) add(rr dns.RR) {
 		if s.TTL != h.Ttl {
 			p.fault(rr, "TTL %d, but %d in an earlier record of this RRset: make them equal", h.Ttl, s.TTL)
 		}
-		s.Data = append(s.Data, data)
+		if !twice {
+			s.Data = append(s.Data, data)
+		}
 		return
 	}
 	*sets = append(*sets, Set{Type: h.Rrtype, TTL: h.Ttl, Data: [][]byte{data}})
@@ -115,17 +171,22 @@ func (p *fileParser) refusal(h *dns.RR_Header) string {
 		return "delegations are not served: serve the child zone here or elsewhere under a name of its own"
 	case dns.TypeDNAME, dns.TypeDS, dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3, dns.TypeNSEC3PARAM, dns.TypeDNSKEY:
 		return "records of this type are not served: remove the line"
+	case dns.TypeNone, dns.TypeOPT:
+		return "the type is no type of records: remove the line"
+	}
+	if h.Rrtype >= 128 && h.Rrtype <= 255 { // RFC 6895 section 3.1
+		return "the type stands for a question and is no type of records: remove the line"
 	}
 	return ""
 }
 
 // check looks for data beside a CNAME.
 func (p *fileParser) check() {
-	for _, r := range p.records {
+	for i, r := range p.records {
 		for _, s := range r.Sets {
 			if s.Type == dns.TypeCNAME && (len(r.Sets) > 1 || len(s.Data) > 1) {
-				p.errs = append(p.errs, fmt.Errorf("%s: %s: a CNAME stands beside other records: keep one of them (RFC 1034 section 3.6.2)",
-					p.file, wire.AppendName(nil, r.Name)))
+				p.errs = append(p.errs, fmt.Errorf("%s:%d: %s: a CNAME stands beside other records: keep one of them (RFC 1034 section 3.6.2)",
+					p.file, p.lines[i], wire.AppendName(nil, r.Name)))
 			}
 		}
 	}
@@ -133,6 +194,23 @@ func (p *fileParser) check() {
 
 // rdata returns the uncompressed RDATA of rr.
 func rdata(rr dns.RR) ([]byte, error) {
+	data, err := packRDATA(rr)
+	if err != nil {
+		return nil, err
+	}
+	// The parser takes a line that ends behind the type for an update of RFC 2136,
+	// and gives a record as it is before anything is read into it.
+	if fresh, ok := dns.TypeToRR[rr.Header().Rrtype]; ok && rr.Header().Rrtype != dns.TypeAPL {
+		blank := fresh()
+		*blank.Header() = *rr.Header()
+		if empty, err := packRDATA(blank); err == nil && bytes.Equal(data, empty) {
+			return nil, errors.New("no data stands behind the type: add it, or remove the line")
+		}
+	}
+	return data, nil
+}
+
+func packRDATA(rr dns.RR) ([]byte, error) {
 	buf := make([]byte, dns.Len(rr)+1)
 	n, err := dns.PackRR(rr, buf, 0, nil, false)
 	if err != nil {
