@@ -19,19 +19,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// API is what the admin server asks the running server. Methods are called from
-// many goroutines.
-type API interface {
-	// Explain decides for one client. subnet is the client subnet, or the zero
-	// Prefix. It fails with [ErrNotFound] for a registry that is not served.
-	Explain(registry string, asker netip.Addr, subnet netip.Prefix) (Explanation, error)
-	// Status describes the server.
-	Status() Status
-}
-
-// ErrNotFound reports a name that is not served.
-var ErrNotFound = errors.New("not found")
-
 // Options configure a Server.
 type Options struct {
 	Socket   string // path of the unix socket; "" for none

@@ -25,6 +25,21 @@ type Explanation struct {
 	Serial     uint32      `json:"serial"`
 	// Lines is the same in the words of the _explain record.
 	Lines []string `json:"lines"`
+	// HeldUntil is when the hold ends unless renewed, HeldFrom the region that
+	// would answer without it.
+	HeldUntil *time.Time `json:"held_until,omitempty"`
+	HeldFrom  string     `json:"held_from,omitempty"`
+	// History is what this client was given in the last hour where that changed,
+	// oldest first.
+	History []Given `json:"history,omitempty"`
+}
+
+// Given is one change of what a client was given.
+type Given struct {
+	At     time.Time `json:"at"`
+	From   string    `json:"from,omitempty"`
+	To     string    `json:"to"`
+	Reason string    `json:"reason"`
 }
 
 // Place is where a client is.
@@ -51,19 +66,27 @@ type Candidate struct {
 
 // Status is the state of a server. Its JSON form is stable.
 type Status struct {
-	Node       string           `json:"node"`
-	Version    string           `json:"version"`
-	Generation uint64           `json:"generation"`
-	Started    time.Time        `json:"started"`
-	GeoSource  string           `json:"geo_source"`
-	GeoBuilt   time.Time        `json:"geo_built"`
+	Node       string    `json:"node"`
+	Version    string    `json:"version"`
+	Generation uint64    `json:"generation"`
+	Started    time.Time `json:"started"`
+	GeoSource  string    `json:"geo_source"`
+	GeoBuilt   time.Time `json:"geo_built"`
+	// Ledger is the last sequence number, LedgerError why it cannot be written.
+	Ledger      uint64 `json:"ledger"`
+	LedgerError string `json:"ledger_error,omitempty"`
+	// Units is how many client units are remembered.
+	Units      int              `json:"units"`
 	Registries []RegistryStatus `json:"registries"`
 }
 
 // RegistryStatus is one registry and its replicas.
 type RegistryStatus struct {
-	Registry string          `json:"registry"`
-	Name     string          `json:"name"`
+	Registry string `json:"registry"`
+	Name     string `json:"name"`
+	// Holds says whether clients are held, NoHolds why not.
+	Holds    bool            `json:"holds"`
+	NoHolds  string          `json:"no_holds,omitempty"`
 	Replicas []ReplicaStatus `json:"replicas"`
 }
 
@@ -77,6 +100,15 @@ type ReplicaStatus struct {
 	Since      *time.Time `json:"since,omitempty"`
 	EligibleAt *time.Time `json:"eligible_at,omitempty"`
 	Last       string     `json:"last,omitempty"`
+	Flaps      int        `json:"flaps,omitempty"`
+	// RoutingBy says who set the routing; "" when the configuration did.
+	RoutingBy string       `json:"routing_by,omitempty"`
+	Drain     *DrainStatus `json:"drain,omitempty"`
+	// Held is how many client units are held on the replica.
+	Held int `json:"held"`
+	// Share1m and Share10m are its parts of the registry's answers, 0 to 1.
+	Share1m  float64 `json:"share_1m"`
+	Share10m float64 `json:"share_10m"`
 }
 
 // Failure is the body of every response that is no success.

@@ -1,0 +1,190 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+)
+
+// API is what the admin server asks the running server. Methods are called from
+// many goroutines; those that change something return once it is durable. Their
+// errors wrap [ErrNotFound], [ErrRefused] or [ErrInvalid] where the request is at
+// fault.
+type API interface {
+	// Explain decides for one client. subnet is the client subnet, or the zero
+	// Prefix.
+	Explain(registry string, asker netip.Addr, subnet netip.Prefix) (Explanation, error)
+	// Status describes the server.
+	Status() Status
+	// Endpoints lists the names of one registry.
+	Endpoints(registry string) (Endpoints, error)
+
+	// Drain takes replicas out of the global answers of new clients. Draining what
+	// is drained already changes nothing but reason, deadline and end.
+	Drain(ctx context.Context, r DrainRequest) ([]DrainStatus, error)
+	// Undrain puts them back. Undraining what is not drained changes nothing.
+	Undrain(ctx context.Context, s Selector, by, reason string) ([]DrainStatus, error)
+	// Drains tells how far drains have come; those of all replicas that the
+	// selector matches and that are drained.
+	Drains(ctx context.Context, s Selector) ([]DrainStatus, error)
+	// SetRouting sets global endpoint routing of one replica until it is set again:
+	// no reload of the configuration undoes it. on nil goes back to what the
+	// configuration says.
+	SetRouting(ctx context.Context, r RoutingRequest) (ReplicaStatus, error)
+	// Failback lets a recovered replica back where the registry's failback is
+	// manual.
+	Failback(ctx context.Context, s Selector, by, reason string) ([]ReplicaStatus, error)
+
+	// Events returns the ledger's events that match, oldest first.
+	Events(ctx context.Context, q EventQuery) ([]Event, error)
+	// Follow sends events as they come, from seq on, until ctx ends.
+	Follow(ctx context.Context, from uint64) (<-chan Event, error)
+
+	// Reload loads configuration and location data again; with dryRun it only says
+	// what would change.
+	Reload(ctx context.Context, dryRun bool) (ReloadReport, error)
+}
+
+var (
+	// ErrNotFound reports a name that is not served: HTTP 404.
+	ErrNotFound = errors.New("not found")
+	// ErrInvalid reports a request that makes no sense: HTTP 400.
+	ErrInvalid = errors.New("invalid request")
+	// ErrRefused reports what would take the last eligible replica of a registry,
+	// or clashes with another change: HTTP 409.
+	ErrRefused = errors.New("refused")
+)
+
+// Selector picks replicas: by region label and by registry key, both globs
+// (path.Match) and "" for all.
+type Selector struct {
+	Registry string `json:"registry,omitempty"`
+	Region   string `json:"region,omitempty"`
+}
+
+// DrainRequest asks for a drain.
+type DrainRequest struct {
+	Selector
+
+	// Deadline bounds the holds from now on; 0 leaves them to the policy.
+	Deadline Duration `json:"deadline,omitempty"`
+	// For ends the drain by itself after this time; 0 for never.
+	For Duration `json:"for,omitempty"`
+	// Now treats the replica as down: holds end at once.
+	Now bool `json:"now,omitempty"`
+	// Force allows to take the last eligible replica of a registry.
+	Force  bool   `json:"force,omitempty"`
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Duration is a time.Duration that JSON writes like "10m0s".
+type Duration time.Duration
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err == nil && v < 0 {
+		err = errors.New("a duration below zero")
+	}
+	*d = Duration(v)
+	return err
+}
+
+// DrainStatus is how far a drain has come.
+type DrainStatus struct {
+	Registry string `json:"registry"`
+	Region   string `json:"region"`
+	// Drained is false after an undrain.
+	Drained bool `json:"drained"`
+	// EffectiveAt is when new clients stop.
+	EffectiveAt time.Time  `json:"effective_at"`
+	Deadline    *time.Time `json:"deadline,omitempty"`
+	Until       *time.Time `json:"until,omitempty"`
+	By          string     `json:"by,omitempty"`
+	Reason      string     `json:"reason,omitempty"`
+	// Held is how many client units are held on the replica now.
+	Held int `json:"held"`
+	// LastAnswer is when the replica was last given to a client; nil for never
+	// since the server started.
+	LastAnswer *time.Time `json:"last_answer,omitempty"`
+	// TTL is that of the answers, in seconds.
+	TTL uint32 `json:"ttl"`
+	// SafeAt is when no cache that honors the TTL holds the replica any more: set
+	// once new clients have stopped and nobody is held.
+	SafeAt *time.Time `json:"safe_at,omitempty"`
+	// Bound is the moment by which that is so in any case.
+	Bound time.Time `json:"bound"`
+	// Safe is true once SafeAt has passed.
+	Safe bool `json:"safe"`
+}
+
+// RoutingRequest switches global endpoint routing of one replica.
+type RoutingRequest struct {
+	Registry string `json:"registry"`
+	Region   string `json:"region"`
+	// On is the new value; nil goes back to the configuration.
+	On     *bool  `json:"global_endpoint_routing"`
+	Force  bool   `json:"force,omitempty"`
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Endpoints are the names of a registry, in the shape that the reference product
+// prints.
+type Endpoints struct {
+	LoginServer       string     `json:"loginServer"`
+	DataEndpoints     []Endpoint `json:"dataEndpoints"`
+	RegionalEndpoints []Endpoint `json:"regionalEndpoints"`
+}
+
+// Endpoint is one name of a replica.
+type Endpoint struct {
+	Region   string `json:"region"`
+	Endpoint string `json:"endpoint"`
+}
+
+// EventQuery picks events of the ledger.
+type EventQuery struct {
+	Selector
+
+	From  uint64     `json:"from,omitempty"` // sequence number
+	Since *time.Time `json:"since,omitempty"`
+	Kind  string     `json:"kind,omitempty"`
+	Limit int        `json:"limit,omitempty"` // the newest so many; 0 for 1000
+}
+
+// Event is one entry of the ledger.
+type Event struct {
+	Seq         uint64     `json:"seq"`
+	Kind        string     `json:"kind"`
+	Registry    string     `json:"registry,omitempty"`
+	Region      string     `json:"region,omitempty"`
+	SharedBy    int        `json:"shared_by,omitempty"`
+	DecidedAt   time.Time  `json:"decided_at"`
+	EffectiveAt time.Time  `json:"effective_at"`
+	By          string     `json:"by,omitempty"`
+	Reason      string     `json:"reason,omitempty"`
+	Routing     *bool      `json:"global_endpoint_routing,omitempty"`
+	Deadline    *time.Time `json:"deadline,omitempty"`
+	Until       *time.Time `json:"until,omitempty"`
+	Now         bool       `json:"now,omitempty"`
+	Detail      string     `json:"detail,omitempty"`
+}
+
+// ReloadReport says what a reload changed or would change.
+type ReloadReport struct {
+	DryRun  bool     `json:"dry_run"`
+	Changes []string `json:"changes"`
+	// MovedCells is the share of located addresses whose nearest replica differs
+	// for at least one registry, MovedQueries that of recent queries; 0 to 1.
+	MovedCells   float64  `json:"moved_cells"`
+	MovedQueries float64  `json:"moved_queries"`
+	Restart      []string `json:"needs_restart"`
+	Generation   uint64   `json:"generation"`
+	Millis       int64    `json:"took_ms"`
+}
