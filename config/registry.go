@@ -58,7 +58,10 @@ type Sticky struct {
 	TTL      time.Duration // of the global answer
 	Idle     time.Duration // seen within this time before a change: active
 	Hold     time.Duration // an active client keeps its replica this long; 0: holds are off
-	Renewals int           // how often a hold is renewed while the client stays active
+	Renewals int           // how many periods of Hold a hold has at most, while the client stays active
+	// HoldWritten says that the file asks for holds, so that they are on even where
+	// the default would be off.
+	HoldWritten bool
 }
 
 // Replica is one copy of a registry. It has either Addresses or a Target.

@@ -29,7 +29,7 @@ func stickyFields() []field[Sticky] {
 		{name: "ttl", typ: "duration", def: "60s", set: into((*cursor).ttl, func(s *Sticky) *time.Duration { return &s.TTL })},
 		{name: "idle", typ: "duration", def: "5m", set: into(lasting(time.Second, time.Hour), func(s *Sticky) *time.Duration { return &s.Idle })},
 		{name: "hold", typ: "duration", def: "15m", set: into(lasting(0, 24*time.Hour), func(s *Sticky) *time.Duration { return &s.Hold })},
-		{name: "renewals", typ: "number", def: "4", set: into(between(0, 100), func(s *Sticky) *int { return &s.Renewals })},
+		{name: "renewals", typ: "number", def: "4", set: into(between(1, 15), func(s *Sticky) *int { return &s.Renewals })},
 	}
 }
 
@@ -127,6 +127,7 @@ func decodeSticky(c *cursor, r *Registry) {
 	}
 	g := c.d.sections.sticky.one(c, &r.Sticky)
 	s := &r.Sticky
+	s.HoldWritten = g.has("hold")
 	const low, high = 30 * time.Second, 300 * time.Second
 	switch {
 	case s.TTL < low:

@@ -25,13 +25,13 @@ func (w *Worker) Answer(dst, msg []byte, from netip.AddrPort, now int64) []byte 
 	case disposition == wire.CookieOnly:
 		// The OPT with a fresh cookie is the whole answer, RFC 7873 section 5.4.
 	case p.accept():
-		w.find(&p, from)
+		w.find(&p, from, now)
 	}
 	return w.finish(&p, from, now)
 }
 
 // find looks the name up and hands over to whoever answers for it.
-func (w *Worker) find(p *reply, from netip.AddrPort) {
+func (w *Worker) find(p *reply, from netip.AddrPort, now int64) {
 	node, z, found := p.s.Names.Find(&p.q)
 	switch found {
 	case zone.Outside:
@@ -45,9 +45,9 @@ func (w *Worker) find(p *reply, from netip.AddrPort) {
 	p.flags = wire.FlagAA
 	switch node.Kind {
 	case zone.Global:
-		w.global(p, node, z, from.Addr())
+		w.global(p, node, z, from.Addr(), now)
 	case zone.Explain:
-		p.explain(node, z, from.Addr())
+		p.explain(node, z, from.Addr(), now)
 	case zone.Whoami:
 		p.whoami(z, from)
 	default:

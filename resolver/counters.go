@@ -17,7 +17,7 @@ type counters struct {
 	truncated atomic.Uint64
 	allDown   atomic.Uint64
 	// answers, by replica slot, grows when a snapshot brings new slots.
-	answers atomic.Pointer[[]atomic.Uint64]
+	answers atomic.Pointer[[]answerCount]
 
 	_ [64]byte // the next worker's counters begin on another cache line
 }
@@ -30,11 +30,24 @@ func (c *counters) count(from netip.Addr, rcode uint16) {
 	c.responses[family][min(rcode, rcodes-1)].Add(1)
 }
 
-// answered counts an answer with the replica of slot.
-func (c *counters) answered(slot uint32) {
-	if a := c.answers.Load(); a != nil && int(slot) < len(*a) {
-		(*a)[slot].Add(1)
+// answered counts an answer with the replica of slot, and remembers when. The
+// clock is in seconds, so the second write is rare.
+func (c *counters) answered(slot uint32, now int64) {
+	a := c.answers.Load()
+	if a == nil || int(slot) >= len(*a) {
+		return
 	}
+	r := &(*a)[slot]
+	r.count.Add(1)
+	if r.last.Load() != now {
+		r.last.Store(now)
+	}
+}
+
+// answerCount is what one worker knows of one replica.
+type answerCount struct {
+	count atomic.Uint64
+	last  atomic.Int64 // Unix seconds of the last answer
 }
 
 // Totals are the counters of all workers of one kind, added up.
@@ -50,6 +63,9 @@ type Totals struct {
 	AllDown uint64
 	// Answers, by replica slot, counts global answers with that replica.
 	Answers []uint64
+	// LastAnswer, by replica slot, is when the last of them was given, in Unix
+	// seconds; 0 for never.
+	LastAnswer []int64
 }
 
 // Reserve makes room to count the answers of slots below n. It must be called
@@ -70,10 +86,11 @@ func (c *counters) grow(n int) {
 	if old != nil && len(*old) >= n {
 		return
 	}
-	grown := make([]atomic.Uint64, n+n/4+8)
+	grown := make([]answerCount, n+n/4+8)
 	if old != nil {
 		for i := range *old {
-			grown[i].Store((*old)[i].Load())
+			grown[i].count.Store((*old)[i].count.Load())
+			grown[i].last.Store((*old)[i].last.Load())
 		}
 	}
 	c.answers.Store(&grown)
@@ -109,8 +126,10 @@ func (c *counters) addTo(t *Totals, stream bool) {
 	}
 	if len(t.Answers) < len(*answers) {
 		t.Answers = append(t.Answers, make([]uint64, len(*answers)-len(t.Answers))...)
+		t.LastAnswer = append(t.LastAnswer, make([]int64, len(*answers)-len(t.LastAnswer))...)
 	}
 	for i := range *answers {
-		t.Answers[i] += (*answers)[i].Load()
+		t.Answers[i] += (*answers)[i].count.Load()
+		t.LastAnswer[i] = max(t.LastAnswer[i], (*answers)[i].last.Load())
 	}
 }

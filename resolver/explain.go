@@ -3,6 +3,7 @@ package resolver
 import (
 	"net/netip"
 	"strconv"
+	"time"
 
 	"portolan.dev/geo"
 	"portolan.dev/resolver/wire"
@@ -12,12 +13,12 @@ import (
 // explain answers _explain.<registry> TXT: the decision that the global name
 // would give this asker. Whoever is not in diagnostics.allow gets one line that
 // says no more than the answer itself does.
-func (p *reply) explain(node *zone.Node, z *zone.Zone, from netip.Addr) {
+func (p *reply) explain(node *zone.Node, z *zone.Zone, from netip.Addr, now int64) {
 	if p.q.Type != wire.TypeTXT && p.q.Type != wire.TypeANY {
 		p.negative(z, wire.RcodeNoError)
 		return
 	}
-	t := p.s.trace(int(node.Ref), from, &p.q.EDNS.ECS)
+	t := p.s.trace(int(node.Ref), from, &p.q.EDNS.ECS, now)
 	p.scope = t.Scope
 	if !p.s.allowed(from) {
 		p.appendTXT(wire.ClassIN, t.Short())
@@ -93,6 +94,9 @@ func (t *Trace) Lines() []string {
 	}
 	lines = append(lines, "answer "+replica+" ("+t.Outcome.String()+") ttl "+strconv.FormatUint(uint64(t.TTL), 10)+
 		" scope /"+strconv.Itoa(int(t.Scope)))
+	if t.HeldFrom != "" {
+		lines = append(lines, "hold until "+time.Unix(int64(t.HeldUntil), 0).UTC().Format(time.RFC3339)+" instead of "+t.HeldFrom)
+	}
 	client := "client " + t.Client.String() + " by the address that asked, " + t.Asker.String()
 	if t.BySubnet {
 		client = "client " + t.Client.String() + " by the client subnet " + t.Subnet.String() + ", asked by " + t.Asker.String()

@@ -10,11 +10,10 @@ import (
 
 // global answers the global name of a registry: the replica is chosen first,
 // then the type is looked up, so that A and AAAA cannot disagree.
-func (w *Worker) global(p *reply, node *zone.Node, z *zone.Zone, from netip.Addr) {
+func (w *Worker) global(p *reply, node *zone.Node, z *zone.Zone, from netip.Addr, now int64) {
 	r := &p.s.Registries[node.Ref]
 	c := p.s.locate(&p.q.EDNS.ECS, from)
-	masks := p.s.Live[node.Ref].Masks()
-	region, outcome := decide.Choose(p.s.Places.Rank(c.class), masks, r.AllDown)
+	region, outcome := p.s.decide(r, &p.s.Live[node.Ref], &c, now)
 	switch outcome {
 	case decide.NoneRouted:
 		p.globalNone(node, z, edeNoneRouted)
@@ -24,16 +23,55 @@ func (w *Worker) global(p *reply, node *zone.Node, z *zone.Zone, from netip.Addr
 		return
 	case decide.AllDown:
 		p.ede = edeNoHealthy
-	case decide.Nearest:
+	case decide.Nearest, decide.Held:
 	}
-	p.scope = c.scope
+	p.scope = c.scopeFor(r)
 	replica := p.s.replica(r, region)
 	if p.appendReplica(replica, node, z) {
-		w.counters.answered(replica.Slot)
+		w.counters.answered(replica.Slot, now)
 		if outcome == decide.AllDown {
 			w.counters.allDown.Add(1)
 		}
 	}
+}
+
+// decide chooses a replica for a client, and holds the client on the one it had
+// where the registry's policy says so.
+func (s *Snapshot) decide(r *Registry, live *Availability, c *client, now int64) (region uint8, outcome decide.Outcome) {
+	rank, masks := s.Places.Rank(c.class), live.Masks()
+	region, outcome = decide.Choose(rank, masks, r.AllDown)
+	if r.Policy.Hold == 0 || s.Holds == nil || outcome > decide.AllDown {
+		return region, outcome
+	}
+	situation := s.situation(r, live, rank, masks)
+	held := false
+	if region, held = s.Holds.Serve(s.unitKey(r, c), region, uint32(now), &situation); held {
+		outcome = decide.Held
+	}
+	return region, outcome
+}
+
+// situation is what the rule of holds needs to know.
+func (s *Snapshot) situation(r *Registry, live *Availability, rank []uint8, masks decide.Masks) decide.Situation {
+	return decide.Situation{
+		Rank: rank, Masks: masks, AllDown: r.AllDown, Policy: r.Policy, Configured: r.Configured,
+		History: &live.History, Swaps: s.Swaps, Deadlines: live.Deadlines.Load(), Stable: &s.Stable, Local: &s.Local,
+	}
+}
+
+// unitKey is the key of a client's unit in the activity table.
+func (s *Snapshot) unitKey(r *Registry, c *client) decide.Key {
+	return decide.NewKey(s.UnitSeed, r.Number, c.hi, c.lo)
+}
+
+// scopeFor returns the scope of a tailored answer: what a cache may share is what
+// a hold covers. Without holds it is the widest prefix with the same ranked list,
+// which stays true whatever the health.
+func (c *client) scopeFor(r *Registry) uint8 {
+	if r.Policy.Hold != 0 {
+		return c.unitScope
+	}
+	return c.scope
 }
 
 // globalNone answers a global name that has no replica to give: NODATA, never

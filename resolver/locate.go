@@ -17,7 +17,28 @@ type client struct {
 	// subnet is true when the client subnet counted, false when the address that
 	// asked did.
 	subnet bool
+	// unitScope is the scope of the unit: the prefix within which clients are
+	// held together.
+	unitScope uint8
+	// hi and lo tell units apart: the prefix of the address that counted, or its
+	// site.
+	hi, lo uint64
 }
+
+// The kinds of unit, so that an IPv4 prefix, an IPv6 prefix and a site never
+// share a key.
+const (
+	unitIPv4 = iota + 1
+	unitIPv6
+	unitSite
+)
+
+// The length of a unit's prefix, the one to which resolvers cut a subnet or nearly
+// so.
+const (
+	unitBits4 = 24
+	unitBits6 = 48
+)
 
 // locate finds the locality of a client: the client subnet if there is one and
 // it can be placed, else the address the query came from.
@@ -25,43 +46,62 @@ func (s *Snapshot) locate(e *wire.ECS, from netip.Addr) client {
 	if !s.ECS || e.Family == 0 || e.Source == 0 {
 		// Source 0 asks not to be tailored to; the asker's own address is no
 		// secret, and the scope stays 0 (RFC 7871 section 7.2.1).
-		return client{class: s.locateAddr(from)}
+		c := s.locateAddr(from)
+		c.scope, c.unitScope, c.subnet = 0, 0, false
+		return c
 	}
 	c := s.locateSubnet(e)
 	if c.class == geo.ClassSpecial {
 		// Private and other special-purpose space has no place on the map. The
 		// asker's address counts, for all of the block (RFC 7871 section 10).
-		return client{class: s.locateAddr(from), scope: c.scope}
+		block := c.scope
+		c = s.locateAddr(from)
+		c.scope, c.unitScope, c.subnet = block, block, false
 	}
 	return c
 }
 
 func (s *Snapshot) locateSubnet(e *wire.ECS) client {
 	if e.Family == wire.FamilyIPv4 {
-		class, scope := s.Places.Find4(binary.BigEndian.Uint32(e.Addr[:]))
-		return client{class, scope, true}
+		return s.locate4(binary.BigEndian.Uint32(e.Addr[:]), 0)
 	}
-	hi, lo := binary.BigEndian.Uint64(e.Addr[:]), binary.BigEndian.Uint64(e.Addr[8:])
-	if v4, shift, ok := geo.Unwrap(hi, lo, int(e.Source)); ok {
-		class, scope := s.Places.Find4(v4)
-		return client{class, scope + uint8(shift), true}
-	}
-	class, scope := s.Places.Find6(hi, lo)
-	return client{class, scope, true}
+	return s.locate6(binary.BigEndian.Uint64(e.Addr[:]), binary.BigEndian.Uint64(e.Addr[8:]), int(e.Source))
 }
 
-func (s *Snapshot) locateAddr(a netip.Addr) geo.Class {
+func (s *Snapshot) locateAddr(a netip.Addr) client {
 	if a.Is4() {
 		b := a.As4()
-		class, _ := s.Places.Find4(binary.BigEndian.Uint32(b[:]))
-		return class
+		return s.locate4(binary.BigEndian.Uint32(b[:]), 0)
 	}
 	b := a.As16()
-	hi, lo := binary.BigEndian.Uint64(b[:]), binary.BigEndian.Uint64(b[8:])
-	if v4, _, ok := geo.Unwrap(hi, lo, 128); ok {
-		class, _ := s.Places.Find4(v4)
-		return class
+	return s.locate6(binary.BigEndian.Uint64(b[:]), binary.BigEndian.Uint64(b[8:]), 128)
+}
+
+// locate4 places an IPv4 address. shift is what its prefix lengths grow by in the
+// family that was asked in.
+func (s *Snapshot) locate4(addr uint32, shift uint8) client {
+	class, scope := s.Places.Find4(addr)
+	c := client{class: class, scope: scope + shift, subnet: true}
+	if site := s.Places.Site(class); site >= 0 {
+		c.unitScope, c.hi, c.lo = c.scope, s.SiteKeys[site], unitSite
+		return c
 	}
-	class, _ := s.Places.Find6(hi, lo)
-	return class
+	c.unitScope, c.hi, c.lo = unitBits4+shift, uint64(addr>>(32-unitBits4)), unitIPv4
+	return c
+}
+
+// locate6 places an IPv6 address of which the first bits are known; one that
+// carries an IPv4 address is placed by that.
+func (s *Snapshot) locate6(hi, lo uint64, known int) client {
+	if v4, shift, ok := geo.Unwrap(hi, lo, known); ok {
+		return s.locate4(v4, uint8(shift))
+	}
+	class, scope := s.Places.Find6(hi, lo)
+	c := client{class: class, scope: scope, subnet: true}
+	if site := s.Places.Site(class); site >= 0 {
+		c.unitScope, c.hi, c.lo = scope, s.SiteKeys[site], unitSite
+		return c
+	}
+	c.unitScope, c.hi, c.lo = unitBits6, hi>>(64-unitBits6), unitIPv6
+	return c
 }

@@ -35,6 +35,19 @@ type Snapshot struct {
 	// name where addresses must be answered; nil until first resolved.
 	Resolved []atomic.Pointer[Addresses]
 
+	// Holds is the activity table, shared by all snapshots of a process; nil when
+	// no registry holds clients.
+	Holds *decide.Holds
+	// UnitSeed keys the hash of client units in Holds.
+	UnitSeed uint64
+	// SiteKeys, by site number, tells sites apart over reloads.
+	SiteKeys []uint64
+	// Swaps are the moments of the last snapshot swaps, ascending, in Unix seconds.
+	Swaps []uint32
+	// Stable gives the stable number of a region, Local the region number of a
+	// stable one, 255 for a region that is not there.
+	Stable, Local [decide.MaxRegions]uint8
+
 	// UDPSize bounds UDP responses, 512 to 4096 octets (RFC 9715).
 	UDPSize int
 	// ECS says whether client subnets are honored and echoed (RFC 7871).
@@ -59,6 +72,10 @@ type Registry struct {
 	Zone       uint32
 	TTL        uint32 // of a decision, seconds
 	AllDown    decide.AllDownPolicy
+	// Policy says how long clients are held; Hold is 0 where they are not.
+	Policy decide.Policy
+	// Number is the registry's stable number, at most decide.MaxRegistry.
+	Number uint32
 	// Key is the registry's key in the configuration, Name its global name.
 	Key, Name string
 }
@@ -91,9 +108,15 @@ type Addresses struct {
 	Until time.Time
 }
 
-// Availability holds the two masks of one registry. A query reads each once.
+// Availability is what is known of the replicas of one registry now: two masks,
+// which a query reads once each, and what they were lately, which only the rare
+// query of a client whose replica is no longer the nearest reads.
 type Availability struct {
 	routed, up atomic.Uint64
+	// History is written with the masks and carried over reloads.
+	History decide.History
+	// Deadlines are the ends of holds that the operator has set; nil for none.
+	Deadlines atomic.Pointer[decide.Deadlines]
 }
 
 // Masks returns the masks as of now.
@@ -101,21 +124,34 @@ func (a *Availability) Masks() decide.Masks {
 	return decide.Masks{Routed: decide.Mask(a.routed.Load()), Up: decide.Mask(a.up.Load())}
 }
 
-// Set publishes both masks. Calls must not run at the same time as one another.
+// Set publishes both masks without remembering it as a change: the state that a
+// snapshot begins with. Calls must not run at the same time as one another.
 func (a *Availability) Set(m decide.Masks) {
 	a.routed.Store(uint64(m.Routed))
 	a.up.Store(uint64(m.Up))
 }
 
-// SetUp publishes the health of one replica and reports whether that is news.
-// The zone's serial is for the caller to raise. Calls must not run at the same
-// time as one another.
-func (s *Snapshot) SetUp(registry int, region uint8, up bool) (changed bool) {
+// Change publishes both masks as a change that takes effect at the given moment,
+// and reports whether it is one. The history is written first: a query that reads
+// the new masks finds the change there. The zone's serial is for the caller to
+// raise. Calls must not run at the same time as one another.
+func (a *Availability) Change(m decide.Masks, at time.Time) (changed bool) {
+	was := a.Masks()
+	if was == m {
+		return false
+	}
+	a.History.Note(decide.Change{At: uint32(at.Unix()), Masks: m}, was.Up&^m.Up != 0)
+	a.Set(m)
+	return true
+}
+
+// SetUp publishes the health of one replica as a change and reports whether it is
+// one.
+func (s *Snapshot) SetUp(registry int, region uint8, up bool, at time.Time) (changed bool) {
 	a := &s.Live[registry]
-	was := decide.Mask(a.up.Load())
-	is := was.With(region, up)
-	a.up.Store(uint64(is))
-	return is != was
+	m := a.Masks()
+	m.Up = m.Up.With(region, up)
+	return a.Change(m, at)
 }
 
 // RaiseSerial raises the serial of a zone, to the Unix time where that is

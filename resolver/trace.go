@@ -32,6 +32,10 @@ type Trace struct {
 	// Region is the label of the chosen replica's region; empty for none.
 	Region string
 	TTL    uint32 // seconds
+	// HeldUntil is when the hold ends unless it is renewed, in Unix seconds, and
+	// HeldFrom the region that would answer without it; 0 and empty without one.
+	HeldUntil uint32
+	HeldFrom  string
 	// Candidates are the replicas of the registry in the order of the client's
 	// rank.
 	Candidates []Candidate
@@ -63,25 +67,39 @@ func (s *Snapshot) FindRegistry(name string) (int, bool) {
 }
 
 // Trace decides for one client as a query would, and says why. subnet is the
-// client subnet of the query, or the zero Prefix.
-func (s *Snapshot) Trace(registry int, asker netip.Addr, subnet netip.Prefix) Trace {
+// client subnet of the query, or the zero Prefix; now is in Unix seconds. Nothing
+// is remembered of the client.
+func (s *Snapshot) Trace(registry int, asker netip.Addr, subnet netip.Prefix, now int64) Trace {
 	e := ecsOf(subnet)
-	return s.trace(registry, asker, &e)
+	return s.trace(registry, asker, &e, now)
 }
 
 // trace runs the steps of global with the reasons kept.
-func (s *Snapshot) trace(registry int, asker netip.Addr, e *wire.ECS) Trace {
+func (s *Snapshot) trace(registry int, asker netip.Addr, e *wire.ECS, now int64) Trace {
 	r := &s.Registries[registry]
 	c := s.locate(e, asker)
-	masks := s.Live[registry].Masks()
-	region, outcome := decide.Choose(s.Places.Rank(c.class), masks, r.AllDown)
+	live := &s.Live[registry]
+	rank, masks := s.Places.Rank(c.class), live.Masks()
+	region, outcome := decide.Choose(rank, masks, r.AllDown)
+	nearest := region
+	var hold decide.Entry
+	if r.Policy.Hold != 0 && s.Holds != nil && outcome <= decide.AllDown {
+		situation := s.situation(r, live, rank, masks)
+		var held bool
+		if region, hold, held = s.Holds.Peek(s.unitKey(r, &c), region, uint32(now), &situation); held {
+			outcome = decide.Held
+		}
+	}
 	t := Trace{
 		Registry: r.Key, Name: r.Name, Asker: asker, Subnet: prefixOf(e), BySubnet: c.subnet,
-		Scope: c.scope, Outcome: outcome, TTL: r.TTL,
+		Scope: c.scopeFor(r), Outcome: outcome, TTL: r.TTL,
 		Node: s.Identity, Generation: s.Generation, Serial: s.Serials[r.Zone].Load(),
 	}
-	if outcome == decide.Nearest || outcome == decide.AllDown {
+	if outcome <= decide.Held {
 		t.Region = s.Regions[region].Label
+	}
+	if outcome == decide.Held {
+		t.HeldUntil, t.HeldFrom = hold.Until, s.Regions[nearest].Label
 	}
 	counted := asker
 	if c.subnet {

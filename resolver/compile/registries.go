@@ -45,6 +45,8 @@ func (b *builder) registry(r *config.Registry) error {
 		First: uint32(len(b.s.Replicas)), Zone: uint32(zoneID), TTL: seconds(r.Sticky.TTL),
 		Key: r.Key, Name: r.GlobalName(),
 	}
+	compiled.Number = b.o.Numbering.Registry(r.Key)
+	compiled.Policy = b.policy(r, zoneID)
 	if r.AllDown == config.AllDownNoData {
 		compiled.AllDown = decide.ServeNothing
 	}
@@ -76,6 +78,18 @@ func (b *builder) registry(r *config.Registry) error {
 		return err
 	}
 	return b.names.Define(zoneID, explain, zone.Explain, id)
+}
+
+// policy returns how clients of r are held. Name servers that do not share holds
+// would give one client two replicas at once, which is worse than no holds, so a
+// zone with several gets none unless the file asks for them.
+func (b *builder) policy(r *config.Registry, zoneID int) decide.Policy {
+	if r.Sticky.Hold == 0 || len(b.c.Zones[zoneID].Nameservers) > 1 && !r.Sticky.HoldWritten {
+		return decide.Policy{}
+	}
+	return decide.Policy{
+		Idle: seconds(r.Sticky.Idle), Hold: seconds(r.Sticky.Hold), Renewals: uint8(min(max(r.Sticky.Renewals, 1), 15)),
+	}
 }
 
 // byRegion orders the replicas of r by region number, which is how the snapshot

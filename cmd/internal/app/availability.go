@@ -41,12 +41,12 @@ func (v *availability) adopt(w *World, swap func()) {
 	v.monitor.Set(w.Compiled.Endpoints)
 	for _, st := range v.monitor.Statuses() {
 		for _, m := range w.Compiled.Members[st.Endpoint] {
-			w.Compiled.Snapshot.SetUp(m.Registry, m.Region, st.State.Eligible())
+			w.Compiled.Snapshot.SetUp(m.Registry, m.Region, st.State.Eligible(), v.now())
 		}
 	}
 	for _, t := range w.Compiled.Targets {
 		v.unresolved[t.Member] = true
-		w.Compiled.Snapshot.SetUp(t.Registry, t.Region, false)
+		w.Compiled.Snapshot.SetUp(t.Registry, t.Region, false, v.now())
 	}
 	swap()
 }
@@ -69,7 +69,7 @@ func (v *availability) changed(changes []health.Change) {
 // publish sets one replica's bit and notes its zone if that changed anything.
 func (v *availability) publish(m compile.Member, up bool, zones map[uint32]bool) {
 	s := v.world.Compiled.Snapshot
-	if s.SetUp(m.Registry, m.Region, up && !v.unresolved[m]) {
+	if s.SetUp(m.Registry, m.Region, up && !v.unresolved[m], v.now()) {
 		zones[s.Registries[m.Registry].Zone] = true
 	}
 }

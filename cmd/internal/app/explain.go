@@ -3,6 +3,7 @@ package app
 import (
 	"fmt"
 	"net/netip"
+	"time"
 
 	"portolan.dev/cmd/internal/admin"
 	"portolan.dev/cmd/internal/version"
@@ -13,16 +14,16 @@ import (
 
 // Explain implements [admin.API] for a running server.
 func (a *App) Explain(registry string, asker netip.Addr, subnet netip.Prefix) (admin.Explanation, error) {
-	return Explain(a.resolver.Snapshot(), registry, asker, subnet)
+	return Explain(a.resolver.Snapshot(), registry, asker, subnet, a.o.Now())
 }
 
 // Explain decides for one client in a snapshot, running or not.
-func Explain(s *resolver.Snapshot, registry string, asker netip.Addr, subnet netip.Prefix) (admin.Explanation, error) {
+func Explain(s *resolver.Snapshot, registry string, asker netip.Addr, subnet netip.Prefix, now time.Time) (admin.Explanation, error) {
 	number, ok := s.FindRegistry(registry)
 	if !ok {
 		return admin.Explanation{}, fmt.Errorf("registry %q is %w: name its key or its global name", registry, admin.ErrNotFound)
 	}
-	t := s.Trace(number, asker, subnet)
+	t := s.Trace(number, asker, subnet, now.Unix())
 	e := admin.Explanation{
 		Registry: t.Registry, Name: t.Name, Answer: t.Region, Outcome: t.Outcome.String(), TTL: t.TTL, Scope: t.Scope,
 		Asker: t.Asker.String(), Client: t.Client.String(), BySubnet: t.BySubnet,

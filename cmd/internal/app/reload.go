@@ -12,7 +12,7 @@ import (
 // nothing has changed, and the error says what to mend. Listeners, the metrics
 // address and the admin socket are those of the start: a change of them is
 // reported and takes a restart.
-func (a *App) Reload(context.Context) error {
+func (a *App) ReloadNow(context.Context) error {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
 	begin := a.o.Now()

@@ -27,7 +27,7 @@ func (a *App) Run(ctx context.Context) error {
 				a.log.InfoContext(ctx, "stopping", "signal", s.String())
 				return a.stopNow()
 			}
-			if err := a.Reload(ctx); err != nil {
+			if _, err := a.Reload(ctx, false); err != nil {
 				for _, line := range Lines(err) {
 					a.log.ErrorContext(ctx, "reload failed; serving goes on unchanged", "error", line)
 				}

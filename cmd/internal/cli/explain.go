@@ -60,5 +60,5 @@ func (e *env) explanation(cmd *cobra.Command, registry, path, socket, client, re
 	if err != nil {
 		return admin.Explanation{}, e.report(err)
 	}
-	return app.Explain(w.Compiled.Snapshot, registry, asker, subnet)
+	return app.Explain(w.Compiled.Snapshot, registry, asker, subnet, e.now())
 }

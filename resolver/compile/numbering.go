@@ -1,0 +1,101 @@
+package compile
+
+import (
+	"sync"
+
+	"portolan.dev/resolver/decide"
+)
+
+// Numbering gives regions and registries numbers that stay theirs over reloads, so
+// that what is remembered of clients outlives a snapshot. Safe for concurrent use.
+type Numbering struct {
+	mu         sync.Mutex
+	regions    [decide.MaxRegions]string // name by number; "" is free
+	registries map[string]uint32
+	keys       []string // registry key by number
+}
+
+// NewNumbering returns a Numbering that has given out nothing.
+func NewNumbering() *Numbering { return &Numbering{registries: make(map[string]uint32)} }
+
+// Region returns the number of a region that has one.
+func (n *Numbering) Region(name string) (uint8, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for i, have := range n.regions {
+		if have == name {
+			return uint8(i), true
+		}
+	}
+	return 0, false
+}
+
+// assign numbers the regions of a configuration. Numbers of regions that are no
+// longer configured are taken only when no other is free.
+func (n *Numbering) assign(names []string) (stable, local [decide.MaxRegions]uint8) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	inUse := make(map[string]bool, len(names))
+	for _, name := range names {
+		inUse[name] = true
+	}
+	for i := range local {
+		local[i] = 255
+	}
+	for i, name := range names {
+		number := n.place(name, inUse)
+		n.regions[number] = name
+		stable[i], local[number] = number, uint8(i)
+	}
+	return stable, local
+}
+
+// place finds the number of a region: its own, a free one, or one whose region is
+// gone.
+func (n *Numbering) place(name string, inUse map[string]bool) uint8 {
+	free, gone := -1, -1
+	for i, have := range n.regions {
+		switch {
+		case have == name:
+			return uint8(i)
+		case have == "" && free < 0:
+			free = i
+		case have != "" && !inUse[have] && gone < 0:
+			gone = i
+		}
+	}
+	if free >= 0 {
+		return uint8(free)
+	}
+	return uint8(max(gone, 0)) // 64 numbers for at most 64 regions: one is free or gone
+}
+
+// RegionNames returns the region of each number; "" for a free one.
+func (n *Numbering) RegionNames() [decide.MaxRegions]string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.regions
+}
+
+// Registry returns the number of a registry, a new one if need be.
+func (n *Numbering) Registry(key string) uint32 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	number, ok := n.registries[key]
+	if !ok {
+		number = uint32(len(n.keys))
+		n.registries[key] = number
+		n.keys = append(n.keys, key)
+	}
+	return number
+}
+
+// RegistryKey returns the key of a registry's number; "" for one not given out.
+func (n *Numbering) RegistryKey(number uint32) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if int(number) >= len(n.keys) {
+		return ""
+	}
+	return n.keys[number]
+}
