@@ -70,6 +70,9 @@ type Admin struct {
 // State is what outlives a restart.
 type State struct {
 	Dir string // folder of the durable ledger
+	// Grace is how long after an operator's change was decided it takes effect, so
+	// that all name servers that share a ledger know of it by then.
+	Grace time.Duration
 }
 
 // Geo is how an address becomes a region.

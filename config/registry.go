@@ -29,6 +29,12 @@ const (
 	AllDownNoData  = "nodata"
 )
 
+// How a recovered replica comes back.
+const (
+	FailbackAuto   = "auto"   // when its recovery hold is over
+	FailbackManual = "manual" // when an operator says so as well
+)
+
 // Apex is the [Registry.Name] of a registry at the apex of its zone.
 const Apex = "@"
 
@@ -49,6 +55,7 @@ type Registry struct {
 	Sticky                           Sticky
 	RecoveryHold                     time.Duration // unbroken success before a replica is used again
 	AllDown                          string        // [AllDownNearest] or [AllDownNoData]
+	Failback                         string        // [FailbackAuto] or [FailbackManual]
 	Replicas                         []Replica     // at least one, in file order
 	Pos                              Pos
 }

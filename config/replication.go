@@ -20,6 +20,7 @@ func registryFields() []field[Registry] {
 		{name: "sticky", typ: "mapping, or off", set: decodeSticky},
 		{name: "recovery_hold", typ: "duration", def: "10m", set: into(lasting(0, time.Hour), func(r *Registry) *time.Duration { return &r.RecoveryHold })},
 		{name: "all_down", typ: "nearest or nodata", def: AllDownNearest, set: into(oneOf(AllDownNearest, AllDownNoData), func(r *Registry) *string { return &r.AllDown })},
+		{name: "failback", typ: "auto or manual", def: FailbackAuto, set: into(oneOf(FailbackAuto, FailbackManual), func(r *Registry) *string { return &r.Failback })},
 		{name: "replicas", typ: "mapping of region names", required: true, set: decodeReplicas},
 	}
 }

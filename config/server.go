@@ -38,6 +38,7 @@ func adminFields() []field[Admin] {
 func stateFields() []field[State] {
 	return []field[State]{
 		{name: "dir", typ: "path", def: "/var/lib/portolan", set: into((*cursor).file, func(s *State) *string { return &s.Dir })},
+		{name: "grace", typ: "duration", def: "15s", set: into(lasting(0, 5*time.Minute), func(s *State) *time.Duration { return &s.Grace })},
 	}
 }
 

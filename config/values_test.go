@@ -51,7 +51,7 @@ func TestDefaults(t *testing.T) {
 			TCP: TCP{Connections: 1000, PerPrefix: 100, Idle: 10 * time.Second, Message: 2 * time.Second, Pipeline: 10000},
 		},
 		Admin:       Admin{Socket: "/run/portolan/admin.sock"},
-		State:       State{Dir: "/var/lib/portolan"},
+		State:       State{Dir: "/var/lib/portolan", Grace: 15 * time.Second},
 		Diagnostics: Diagnostics{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}},
 		Zones: []Zone{{
 			Name: "example.io.", Nameservers: []Nameserver{{Name: "ns.example.net."}},
@@ -66,8 +66,8 @@ func TestDesignExample(t *testing.T) {
 	r := c.Registries[0]
 	equal(t, Registry{
 		Key: "myregistry", Name: "myregistry", Zone: "example.io.", Home: "westus", RegionalEndpoints: true,
-		Answer: AnswerAuto, RegionalTTL: 5 * time.Minute, RecoveryHold: 10 * time.Minute, AllDown: AllDownNearest,
-		Sticky: Sticky{TTL: time.Minute, Idle: 5 * time.Minute, Hold: 15 * time.Minute, Renewals: 4},
+		Answer: AnswerAuto, RegionalTTL: 5 * time.Minute, RecoveryHold: 10 * time.Minute, AllDown: AllDownNearest, Failback: FailbackAuto,
+		Sticky: Sticky{TTL: time.Minute, Idle: 5 * time.Minute, Hold: 15 * time.Minute, Renewals: 4, HoldWritten: true},
 		Replicas: []Replica{
 			{Region: "westus", Addresses: addrs("192.0.2.10", "2001:db8::10"), Probe: "registry", GlobalEndpointRouting: true},
 			{Region: "eastus", Addresses: addrs("192.0.2.20", "2001:db8::20"), Probe: "registry"},
