@@ -74,7 +74,10 @@ func TestRunEndsCleanly(t *testing.T) {
 			endpoints = append(endpoints, Endpoint{Key: key, Checks: []Check{c}})
 		}
 		r := start(t, Options{Concurrency: 5}, endpoints...)
-		time.Sleep(500 * time.Millisecond)
+		time.Sleep(1500 * time.Millisecond)
+		if r.Stats().Probing == 0 {
+			t.Fatal("no probe is under way")
+		}
 		r.stop()
 		wantSaid(t, r) // a probe cut short by the end says nothing of its target
 		if s := r.Stats(); s.Probing != 0 || r.results != 0 {

@@ -50,8 +50,8 @@ func TestDetectionBound(t *testing.T) {
 	}
 }
 
-// TestCadence wants probes spread at first, and then never more than an interval
-// apart nor much less, without drift, whatever others do.
+// TestCadence wants probes spread at first, and then never more than an interval and
+// a batch apart nor much less, without drift, whatever others do.
 func TestCadence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var targets []*target
@@ -72,7 +72,7 @@ func TestCadence(t *testing.T) {
 			buckets[p.starts[0].Sub(began)/time.Second]++
 			for n := 1; n < len(p.starts); n++ {
 				gap := p.starts[n].Sub(p.starts[n-1])
-				if gap > 10*time.Second || gap < 10*time.Second-10*time.Second/jitterPart {
+				if gap > 10*time.Second+batch || gap < 10*time.Second-10*time.Second/jitterPart-batch {
 					t.Fatalf("check %d: %v between starts", i, gap)
 				}
 			}
@@ -98,13 +98,52 @@ func TestTimeoutAsLongAsTheInterval(t *testing.T) {
 		c.Timeout = 0 // as long as the interval
 		r := start(t, Options{}, Endpoint{Key: "e", Checks: []Check{c}})
 		time.Sleep(time.Minute)
+		starts := p.began()
+		for n := 1; n < len(starts); n++ {
+			if gap := starts[n].Sub(starts[n-1]); gap > c.Interval+batch {
+				t.Errorf("%v between starts", gap)
+			}
+		}
 		p.takes.Store(int64(time.Hour))
 		time.Sleep(40*time.Second + 100*time.Millisecond)
 		wantSaid(t, r, "e down: 3 of 3 failed: gave up")
 		if p.hi.Load() > 1 {
 			t.Error("two probes at once")
 		}
+		if late := r.Stats().Late; late != 0 {
+			t.Errorf("late by %v: the probe before is no reason", late)
+		}
 	})
+}
+
+// TestOneOverrunIsOneFailure has a deaf prober run over the time of the next probe.
+func TestOneOverrunIsOneFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := passing()
+		c := checkOf("a", p)
+		c.Timeout, c.Fall = c.Interval, 2
+		r := start(t, Options{}, Endpoint{Key: "e", Checks: []Check{c}})
+		time.Sleep(time.Minute)
+		p.deaf.Store(true)
+		p.takes.Store(int64(12 * time.Second))
+		for p.now.Load() == 0 {
+			time.Sleep(time.Second)
+		}
+		p.takes.Store(0)
+		time.Sleep(time.Minute)
+		wantSaid(t, r)
+	})
+}
+
+func TestNextDue(t *testing.T) {
+	for now, want := range map[time.Duration]time.Duration{
+		0: 10, 9: 10, 10: 20, 11: 20, 19: 20, 20: 30, 12345: 12350,
+	} {
+		got := nextDue(epoch(), epoch().Add(now*time.Second), 10*time.Second)
+		if got != epoch().Add(want*time.Second) {
+			t.Errorf("at %d the next is due at %v, want %d", now, got.Sub(epoch()), want)
+		}
+	}
 }
 
 func TestDeafProberIsCountedAndNotCalledAgain(t *testing.T) {

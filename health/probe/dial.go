@@ -22,10 +22,15 @@ type dialer struct {
 // operator sent us, whatever it is. What a host name leads to is in the hands of
 // whoever serves that name, so it may not lead to the addresses of [forbidden].
 func newDialer(address string, config *tls.Config) *dialer {
+	return newDialerExcept(forbidden, address, config)
+}
+
+// newDialerExcept is newDialer with another rule for what a name leads to.
+func newDialerExcept(forbid func(address string) error, address string, config *tls.Config) *dialer {
 	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: false}, KeepAlive: -1}
 	host, _, _ := net.SplitHostPort(address)
 	if _, err := netip.ParseAddr(host); err != nil {
-		d.Control = func(_, address string, _ syscall.RawConn) error { return forbidden(address) }
+		d.Control = func(_, address string, _ syscall.RawConn) error { return forbid(address) }
 	}
 	return &dialer{address: address, tls: config, connect: d.DialContext}
 }
@@ -95,7 +100,8 @@ func (s *session) close() {
 }
 
 // newTLSConfig returns the client side of TLS that s asks for. Sessions are not
-// resumed: each probe sees the certificate.
+// resumed: each probe sees the certificate. The key exchanges are those of any
+// client, the costly ones too: what a target accepts must not depend on who asks.
 func (s *Spec) newTLSConfig(protocols ...string) *tls.Config {
 	name := s.ServerName
 	if name == "" {

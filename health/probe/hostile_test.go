@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -131,6 +132,16 @@ func TestNamesMayNotLeadToMetadata(t *testing.T) {
 	}
 	// The rule holds for a name at the moment of dialing, and not for an address.
 	_, port, _ := net.SplitHostPort(web(t, status(200)))
+	never := func(address string) error { return fmt.Errorf("never %s", address) }
+	for host, ok := range map[string]bool{"localhost": false, "127.0.0.1": true} {
+		s, err := newDialerExcept(never, host+":"+port, nil).open(t.Context())
+		if err == nil {
+			s.close()
+		}
+		if (err == nil) != ok || !ok && !strings.Contains(err.Error(), "never 127.0.0.1:") {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
 	want(t, try(t, Spec{Type: HTTP, Address: "localhost:" + port}), health.Pass, "200 OK")
 	want(t, try(t, Spec{Type: HTTP, Address: "no-such-host.invalid:80"}), health.Fail, "no-such-host.invalid")
 }
