@@ -96,6 +96,7 @@ type process struct {
 	name string
 	cmd  *exec.Cmd
 	log  logBuffer
+	mute bool          // who started it shows what it has said
 	done chan struct{} // closed when it has ended and cmd.ProcessState is set
 }
 
@@ -113,7 +114,7 @@ func start(t *testing.T, n *netns, name string, args ...string) *process {
 	}()
 	t.Cleanup(func() {
 		p.kill()
-		if t.Failed() && p.log.len() > 0 {
+		if t.Failed() && !p.mute && p.log.len() > 0 {
 			t.Logf("log of %s:\n%s", p.name, p.log.tail(60))
 		}
 	})
@@ -218,6 +219,7 @@ type outcome struct {
 func run(t *testing.T, n *netns, name string, args ...string) outcome {
 	t.Helper()
 	p := start(t, n, name, args...)
+	p.mute = true
 	code := p.wait(time.Minute)
 	return outcome{code, p.log.String()}
 }
