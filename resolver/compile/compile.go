@@ -12,6 +12,7 @@ import (
 	"portolan.dev/geo"
 	"portolan.dev/health"
 	"portolan.dev/resolver"
+	"portolan.dev/resolver/decide"
 	"portolan.dev/resolver/wire"
 	"portolan.dev/resolver/zone"
 )
@@ -48,6 +49,11 @@ type Result struct {
 	Members map[string][]Member
 	// Targets is what must be resolved in the background.
 	Targets []Target
+	// Index gives the number of a registry by its key.
+	Index map[string]int
+	// Routed, by registry, is what the configuration says of global endpoint
+	// routing.
+	Routed []decide.Mask
 }
 
 // Member names one replica of the snapshot.
@@ -75,9 +81,10 @@ func Compile(c *config.Config, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.zones()
-	b.registries()
-	b.records()
+	if b.zones() {
+		b.registries()
+		b.records()
+	}
 	b.probes()
 	if len(b.errs) > 0 {
 		return nil, errors.Join(b.errs...)
@@ -97,6 +104,7 @@ type builder struct {
 	result  *Result
 	names   *zone.Builder
 	zoneIDs map[string]int           // by fully qualified name
+	apexIDs map[string]int           // the same, by folded name
 	regions map[string]uint8         // number by name as configured
 	static  []map[string]*staticName // by zone number, by folded name
 	order   [][]string               // by zone number: names of static in order of definition
@@ -106,8 +114,8 @@ type builder struct {
 func newBuilder(c *config.Config, o Options) (*builder, error) {
 	b := &builder{
 		c: c, o: o, names: zone.NewBuilder(o.Seed),
-		zoneIDs: make(map[string]int), regions: make(map[string]uint8),
-		result: &Result{Members: make(map[string][]Member)},
+		zoneIDs: make(map[string]int), apexIDs: make(map[string]int), regions: make(map[string]uint8),
+		result: &Result{Members: make(map[string][]Member), Index: make(map[string]int, len(c.Registries))},
 	}
 	regions, err := b.region()
 	if err != nil {
@@ -224,7 +232,9 @@ func (b *builder) finish() error {
 	}
 	s.Live = make([]resolver.Availability, len(s.Registries))
 	for i := range s.Registries {
-		s.Live[i].Set(b.masks(i))
+		m := b.masks(i)
+		s.Live[i].Set(m)
+		b.result.Routed = append(b.result.Routed, m.Routed)
 	}
 	s.Resolved = make([]atomic.Pointer[resolver.Addresses], len(b.result.Targets))
 	s.Serials = make([]atomic.Uint32, len(s.Names.Zones()))

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/x509"
 	"fmt"
 	"net"
@@ -36,7 +37,7 @@ func (b *builder) probes() {
 	for i := range b.c.Probes {
 		set.byName[b.c.Probes[i].Name] = &b.c.Probes[i]
 	}
-	for i := range b.s.Registries {
+	for i := range b.c.Registries {
 		r := &b.c.Registries[i]
 		for j := range r.Replicas {
 			replica := &r.Replicas[j]
@@ -67,6 +68,9 @@ func (p *probeSet) replica(registry int, r *config.Registry, replica *config.Rep
 		e.Key += check.Key + " " + check.Interval.String() + " " + check.Timeout.String() + " " + strconv.Itoa(check.Fall) + "/" + strconv.Itoa(check.Rise) + "; "
 	}
 	e.Key += "hold " + r.RecoveryHold.String()
+	if r.Failback == config.FailbackManual {
+		e.Key += ", failback manual"
+	}
 	if !p.known[e.Key] {
 		p.known[e.Key] = true
 		p.b.result.Endpoints = append(p.b.result.Endpoints, e)
@@ -121,17 +125,17 @@ func (p *probeSet) spec(c *config.Probe, r *config.Registry, address string) (pr
 		Host:   c.Host, ServerName: c.ServerName, Method: c.Method, Path: c.Path,
 		Body: c.Body, Command: c.Command, Manifest: c.Manifest, Blob: c.Blob, Write: c.Write,
 	}
-	switch c.Type {
-	case config.ProbeTCP:
-		// A connection that opens is the same whichever registry asks.
+	// What a protocol does not send is left out: else registries that share a
+	// target would be told apart by it, and the target probed for each of them.
+	global := trimDot(r.GlobalName())
+	switch s.Type {
+	case probe.TCP, probe.TLS:
+		s.Host = ""
 	default:
-		name := trimDot(r.GlobalName())
-		if s.Host == "" {
-			s.Host = name
-		}
-		if s.ServerName == "" {
-			s.ServerName = name
-		}
+		s.Host = cmp.Or(s.Host, global)
+	}
+	if s.TLS || s.Type == probe.HTTPS || s.Type == probe.TLS || s.Type == probe.Exec {
+		s.ServerName = cmp.Or(s.ServerName, global)
 	}
 	for _, h := range c.Headers {
 		s.Headers = append(s.Headers, [2]string{h.Name, h.Value})
@@ -170,7 +174,7 @@ func (p *probeSet) pool(name string) (*x509.CertPool, error) {
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("ca_file: %s holds no certificate in PEM form", name)
+		return nil, fmt.Errorf("ca_file: %s holds no certificate in PEM form: put those of the authorities there", name)
 	}
 	p.pools[name] = pool
 	return pool, nil
@@ -188,9 +192,10 @@ func (p *probeSet) secret(name string) ([2]string, error) {
 	if err != nil {
 		return [2]string{}, fmt.Errorf("credentials: %w", err)
 	}
-	user, password, ok := strings.Cut(string(bytes.TrimRight(data, "\r\n")), ":")
-	if !ok {
-		return [2]string{}, fmt.Errorf("credentials: %s holds no line of the form user:password", name)
+	line := string(bytes.TrimRight(data, "\r\n"))
+	user, password, ok := strings.Cut(line, ":")
+	if !ok || strings.ContainsAny(line, "\r\n") {
+		return [2]string{}, fmt.Errorf("credentials: %s is not one line of the form user:password: write it so", name)
 	}
 	p.secrets[name] = [2]string{user, password}
 	return p.secrets[name], nil

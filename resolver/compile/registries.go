@@ -3,6 +3,7 @@ package compile
 import (
 	"fmt"
 	"math"
+	"net/netip"
 
 	"portolan.dev/config"
 	"portolan.dev/resolver"
@@ -55,6 +56,7 @@ func (b *builder) registry(r *config.Registry) error {
 		return err
 	}
 	b.s.Registries = append(b.s.Registries, compiled)
+	b.result.Index[r.Key] = int(id)
 	slot := b.o.Slots.block(r.Key, b.labels(compiled.Configured))
 	for _, replica := range byRegion {
 		if err := b.replicaNames(zoneID, r, replica); err != nil {
@@ -165,7 +167,11 @@ func endpointSets(replica *config.Replica, ttl uint32) []zone.Set {
 // packGlobal packs what the global name answers when replica is chosen.
 func (b *builder) packGlobal(global []byte, r *config.Registry, replica *config.Replica, slot uint32) error {
 	out := resolver.Replica{Body: uint32(len(b.s.Bodies)), Slot: slot}
-	direct := r.Name == config.Apex || r.Answer == config.AnswerAddress
+	direct := direct(r)
+	addrs, err := globalAddresses(r, replica)
+	if err != nil {
+		return err
+	}
 	owner, ttl := global, seconds(r.Sticky.TTL)
 	var alias []wire.RR
 	if !direct && r.RegionalEndpoints {
@@ -186,8 +192,8 @@ func (b *builder) packGlobal(global []byte, r *config.Registry, replica *config.
 	if replica.Target != "" && direct {
 		b.target(r, replica, &out)
 	}
-	if err := b.packParts(global, owner, ttl, alias, replica, &out); err != nil {
-		return err
+	if err := b.packParts(global, owner, ttl, alias, addrs, &out); err != nil {
+		return fmt.Errorf("region %s: %w", replica.Region, err)
 	}
 	b.s.Replicas = append(b.s.Replicas, out)
 	return nil
@@ -199,7 +205,7 @@ func cname(owner, target []byte, ttl uint32) wire.RR {
 
 // packParts packs alias and addresses. Each family is packed behind the alias by
 // a packer of its own, so that both begin at the same offset of a response.
-func (b *builder) packParts(global, owner []byte, ttl uint32, alias []wire.RR, replica *config.Replica, out *resolver.Replica) error {
+func (b *builder) packParts(global, owner []byte, ttl uint32, alias []wire.RR, addrs []netip.Addr, out *resolver.Replica) error {
 	out.AliasCount = uint8(len(alias))
 	for _, family := range []uint16{wire.TypeA, wire.TypeAAAA} {
 		p := wire.NewPacker(global)
@@ -210,7 +216,7 @@ func (b *builder) packParts(global, owner []byte, ttl uint32, alias []wire.RR, r
 		}
 		aliasLen := len(p.Bytes())
 		count := 0
-		for _, set := range addressSets(replica.Addresses, ttl) {
+		for _, set := range addressSets(addrs, ttl) {
 			if set.Type != family {
 				continue
 			}
@@ -222,7 +228,7 @@ func (b *builder) packParts(global, owner []byte, ttl uint32, alias []wire.RR, r
 			}
 		}
 		if count > math.MaxUint8 || len(b.s.Bodies) > math.MaxUint32-math.MaxUint16 {
-			return fmt.Errorf("region %s: %d addresses of one family: use at most 255", replica.Region, count)
+			return fmt.Errorf("%d addresses of one family: use at most 255", count)
 		}
 		size := uint16(len(p.Bytes()) - aliasLen)
 		if family == wire.TypeA {

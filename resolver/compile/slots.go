@@ -6,12 +6,12 @@ import (
 )
 
 // Slots hands out the places in which answers are counted by replica. A registry
-// keeps its places as long as its regions stay the same, over any number of
-// reloads, so that counters never fall. Safe for concurrent use.
+// has the same places whenever it has the same regions, over any number of
+// reloads, so that counters never fall and places do not run out. Safe for concurrent use.
 type Slots struct {
 	mu     sync.Mutex
 	blocks []Block
-	latest map[string]int // index in blocks by registry key
+	latest map[string]int // 1 + index in blocks, by registry key
 	next   uint32
 }
 
@@ -20,6 +20,7 @@ type Block struct {
 	Registry string   // its key
 	Regions  []string // labels
 	First    uint32
+	earlier  int // 1 + index of the block the registry had before; 0 for none
 }
 
 // NewSlots returns a Slots that has handed out nothing.
@@ -29,12 +30,14 @@ func NewSlots() *Slots { return &Slots{latest: make(map[string]int)} }
 func (s *Slots) block(registry string, regions []string) uint32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i, ok := s.latest[registry]; ok && slices.Equal(s.blocks[i].Regions, regions) {
-		return s.blocks[i].First
+	for i := s.latest[registry]; i > 0; i = s.blocks[i-1].earlier {
+		if slices.Equal(s.blocks[i-1].Regions, regions) {
+			return s.blocks[i-1].First
+		}
 	}
 	first := s.next
+	s.blocks = append(s.blocks, Block{registry, regions, first, s.latest[registry]})
 	s.latest[registry] = len(s.blocks)
-	s.blocks = append(s.blocks, Block{registry, regions, first})
 	s.next += uint32(len(regions))
 	return first
 }

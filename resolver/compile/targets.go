@@ -2,7 +2,9 @@ package compile
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"portolan.dev/config"
@@ -10,13 +12,54 @@ import (
 	"portolan.dev/resolver/wire"
 )
 
+// direct reports whether the global name of r answers addresses and no alias.
+func direct(r *config.Registry) bool {
+	return r.Name == config.Apex || r.Answer == config.AnswerAddress
+}
+
+// families returns what the global name of r answers. Where it answers addresses
+// of targets, nobody knows at load which they will have: served as they come, a
+// client whose target has no IPv6 would leave "no such type" in a resolver for
+// the clients of the others. So all replicas serve IPv4 alone there, unless the
+// operator says what they have.
+func families(r *config.Registry) (ipv4, ipv6 bool) {
+	switch r.Families {
+	case config.FamiliesIPv4:
+		return true, false
+	case config.FamiliesIPv6:
+		return false, true
+	case config.FamiliesDual:
+		return true, true
+	}
+	isTarget := func(p config.Replica) bool { return p.Target != "" }
+	return true, !direct(r) || !slices.ContainsFunc(r.Replicas, isTarget)
+}
+
+// globalAddresses returns the addresses of a replica that the global name answers.
+func globalAddresses(r *config.Registry, replica *config.Replica) ([]netip.Addr, error) {
+	if _, ipv6 := families(r); ipv6 || len(replica.Addresses) == 0 {
+		return replica.Addresses, nil
+	}
+	addrs := make([]netip.Addr, 0, len(replica.Addresses))
+	for _, a := range replica.Addresses {
+		if a.Is4() {
+			addrs = append(addrs, a)
+		}
+	}
+	if len(addrs) == 0 {
+		return nil, fmt.Errorf("region %s has no IPv4 address, and beside targets only IPv4 is served: set `families` to what all replicas have", replica.Region)
+	}
+	return addrs, nil
+}
+
 // target notes that the addresses of a replica have to be resolved.
 func (b *builder) target(r *config.Registry, replica *config.Replica, out *resolver.Replica) {
 	index := len(b.result.Targets)
+	ipv4, ipv6 := families(r)
 	b.result.Targets = append(b.result.Targets, Target{
 		Member: Member{Registry: len(b.s.Registries) - 1, Region: b.regions[replica.Region]},
 		Host:   replica.Target, TTL: seconds(r.Sticky.TTL), Resolved: index,
-		IPv4: r.Families != config.FamiliesIPv6, IPv6: r.Families != config.FamiliesIPv4,
+		IPv4: ipv4, IPv6: ipv6,
 	})
 	out.Resolved = uint32(index + 1)
 }

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -24,64 +25,127 @@ const (
 type staticName struct {
 	name []byte
 	sets []zone.Set
+	file string // that it comes from; "" for the configuration
 }
 
-// zones defines every zone with SOA and NS, and gathers what else is static.
-func (b *builder) zones() {
+// zones defines every zone with SOA and NS, and gathers what else is static. It
+// reports whether all zones are there to define names in: a fault of a zone file
+// does not hide those of the registries.
+func (b *builder) zones() bool {
+	apexes := make([]zoneApex, len(b.c.Zones))
 	for i := range b.c.Zones {
 		z := &b.c.Zones[i]
-		if err := b.zone(z); err != nil {
-			b.fault(z.Pos, "zones."+trimDot(z.Name), err)
+		b.static, b.order = append(b.static, make(map[string]*staticName)), append(b.order, nil)
+		b.zoneIDs[z.Name] = i
+		var err error
+		if apexes[i], err = newZoneApex(z); err != nil {
+			b.zoneFault(i, err)
+			return false
+		}
+		b.apexIDs[string(apexes[i].name)] = i
+	}
+	// Two rounds: where two zones give addresses to one name server, the zone that
+	// owns the name is believed.
+	for _, own := range []bool{true, false} {
+		for i := range apexes {
+			b.nameservers(i, &apexes[i], own)
 		}
 	}
+	for i := range apexes {
+		if err := b.zoneFile(i, &b.c.Zones[i]); err != nil {
+			b.zoneFault(i, err)
+		}
+	}
+	for i := range apexes {
+		rest := []zone.Set{apexes[i].ns}
+		if at, ok := b.static[i][string(apexes[i].name)]; ok {
+			rest = append(rest, at.sets...)
+			delete(b.static[i], string(apexes[i].name))
+		}
+		if _, err := b.names.AddZone(apexes[i].name, &apexes[i].soa, rest...); err != nil {
+			b.zoneFault(i, err)
+			return false
+		}
+	}
+	return true
 }
 
-func (b *builder) zone(z *config.Zone) error {
-	b.static = append(b.static, make(map[string]*staticName))
-	b.order = append(b.order, nil)
-	id := len(b.static) - 1
-	b.zoneIDs[z.Name] = id
-	apex, err := wire.ParseName(z.Name)
-	if err != nil {
-		return err
+func (b *builder) zoneFault(id int, err error) {
+	b.fault(b.c.Zones[id].Pos, "zones."+trimDot(b.c.Zones[id].Name), err)
+}
+
+// zoneApex is what stands at the apex of a zone whatever its file says.
+type zoneApex struct {
+	name    []byte
+	soa     zone.SOA
+	ns      zone.Set
+	servers []server // those inside the zone, which have addresses here
+}
+
+type server struct {
+	name []byte
+	sets []zone.Set
+}
+
+func newZoneApex(z *config.Zone) (zoneApex, error) {
+	a := zoneApex{ns: zone.Set{Type: wire.TypeNS, TTL: seconds(z.TTL)}}
+	var err error
+	if a.name, err = wire.ParseName(z.Name); err != nil {
+		return a, err
 	}
-	soa := &zone.SOA{
+	a.soa = zone.SOA{
 		Refresh: seconds(soaRefresh), Retry: seconds(soaRetry), Expire: seconds(soaExpire),
 		Minimum: seconds(z.NegativeTTL), TTL: seconds(z.TTL),
 	}
-	if soa.RName, err = wire.ParseName(z.Contact); err != nil {
-		return fmt.Errorf("contact: %w", err)
+	if a.soa.RName, err = wire.ParseName(z.Contact); err != nil {
+		return a, fmt.Errorf("contact: %w", err)
 	}
-	ns := zone.Set{Type: wire.TypeNS, TTL: seconds(z.TTL)}
-	for i, server := range z.Nameservers {
-		name, err := wire.ParseName(server.Name)
+	for i, s := range z.Nameservers {
+		name, err := wire.ParseName(s.Name)
 		if err != nil {
-			return fmt.Errorf("nameservers: %w", err)
+			return a, fmt.Errorf("nameservers: %w", err)
 		}
 		if i == 0 {
-			soa.MName = name
+			a.soa.MName = name
 		}
-		ns.Data = append(ns.Data, name)
-		if !inZone(name, apex) {
+		a.ns.Data = append(a.ns.Data, name)
+		if !inZone(name, a.name) {
 			continue
 		}
-		for _, set := range addressSets(server.Addresses, seconds(z.TTL)) {
-			b.addStatic(id, name, set)
+		a.servers = append(a.servers, server{name, addressSets(s.Addresses, seconds(z.TTL))})
+		for _, set := range addressSets(s.Addresses, seconds(z.TTL)) {
 			for _, data := range set.Data {
-				ns.Additional = append(ns.Additional, wire.RR{Owner: name, Type: set.Type, Class: wire.ClassIN, TTL: set.TTL, Data: data})
+				a.ns.Additional = append(a.ns.Additional, wire.RR{Owner: name, Type: set.Type, Class: wire.ClassIN, TTL: set.TTL, Data: data})
 			}
 		}
 	}
-	if err := b.zoneFile(id, z); err != nil {
-		return err
+	return a, nil
+}
+
+// nameservers gathers the addresses of the name servers of a zone: of those that
+// the zone owns, or of those that lie in a zone below it.
+func (b *builder) nameservers(id int, a *zoneApex, own bool) {
+	for _, s := range a.servers {
+		owner := b.owner(s.name)
+		if (owner == id) != own {
+			continue
+		}
+		for _, set := range s.sets {
+			b.addStatic(owner, s.name, set, "")
+		}
 	}
-	rest := []zone.Set{ns}
-	if at, ok := b.static[id][string(apex)]; ok {
-		rest = append(rest, at.sets...)
-		delete(b.static[id], string(apex))
+}
+
+// owner returns the zone that a name inside some zone belongs to.
+func (b *builder) owner(name []byte) int {
+	for off := 0; ; off += int(name[off]) + 1 {
+		if id, ok := b.apexIDs[string(name[off:])]; ok {
+			return id
+		}
+		if name[off] == 0 {
+			return -1
+		}
 	}
-	_, err = b.names.AddZone(apex, soa, rest...)
-	return err
 }
 
 // zoneFile reads the optional master file of a zone.
@@ -94,24 +158,31 @@ func (b *builder) zoneFile(id int, z *config.Zone) error {
 		return fmt.Errorf("records: %w", err)
 	}
 	records, err := zone.Parse(bytes.NewReader(data), z.Records, z.Name, seconds(z.TTL))
-	if err != nil {
-		return fmt.Errorf("records: %w", err)
-	}
+	errs := []error{err}
 	for _, r := range records {
+		text := func() string { return z.Records + ": " + string(wire.AppendName(nil, r.Name)) }
+		if owner := b.owner(r.Name); owner != id {
+			errs = append(errs, fmt.Errorf("%s lies in zone %s, which is configured too: move it to the records of that zone",
+				text(), trimDot(b.c.Zones[owner].Name)))
+			continue
+		}
 		for _, set := range r.Sets {
-			if !b.addStatic(id, r.Name, set) {
-				return fmt.Errorf("records: %s: %s has address records from `nameservers` already: remove them from the file", z.Records, wire.AppendName(nil, r.Name))
+			if !b.addStatic(id, r.Name, set, z.Records) {
+				errs = append(errs, fmt.Errorf("%s has address records from `nameservers` already: remove them from the file", text()))
 			}
 		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("records: %w", err)
 	}
 	return nil
 }
 
 // addStatic gathers one RRset; false if the name has one of that type.
-func (b *builder) addStatic(id int, name []byte, set zone.Set) bool {
+func (b *builder) addStatic(id int, name []byte, set zone.Set, file string) bool {
 	n, ok := b.static[id][string(name)]
 	if !ok {
-		n = &staticName{name: name}
+		n = &staticName{name: name, file: file}
 		b.static[id][string(name)] = n
 		b.order[id] = append(b.order[id], string(name))
 	}
@@ -133,8 +204,15 @@ func (b *builder) records() {
 			if !ok {
 				continue
 			}
-			if err := b.names.Define(id, n.name, zone.Static, 0, n.sets...); err != nil {
-				b.fault(b.c.Zones[id].Pos, "zones."+trimDot(b.c.Zones[id].Name), fmt.Errorf("%w by a registry or a name server: rename one of them", err))
+			err := b.names.Define(id, n.name, zone.Static, 0, n.sets...)
+			if errors.Is(err, zone.ErrDefined) {
+				err = fmt.Errorf("%w, as a name of a registry or for diagnostics: rename one of them", err)
+			}
+			if err != nil && n.file != "" {
+				err = fmt.Errorf("records: %s: %w", n.file, err)
+			}
+			if err != nil {
+				b.zoneFault(id, err)
 			}
 		}
 	}

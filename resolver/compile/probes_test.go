@@ -1,0 +1,169 @@
+package compile_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// probed has two registries on the same two addresses, in the same two regions.
+func probed(probe, first, second string) string {
+	return fmt.Sprintf(`
+zones: {example.io: {nameservers: {ns1: [192.0.2.53]}}}
+probes: {p: {%s}, q: {type: tcp, port: 443, interval: 7s}}
+registries:
+  a: {%s, replicas: {westus: {addresses: [192.0.2.1], probe: p}, eastus: {addresses: [192.0.2.2], probe: p}}}
+  b: {%s, replicas: {eastus: {addresses: [192.0.2.2], probe: p}, westus: {addresses: [192.0.2.1], probe: p}}}
+`, probe, first, second)
+}
+
+// The same look at the same target is taken once, however many registries share
+// it; what is sent differently, or judged differently, is another look.
+func TestEndpointsAreShared(t *testing.T) {
+	const plain = "home: westus"
+	for _, tt := range []struct {
+		what, probe, first, second string
+		shared                     bool
+	}{
+		{"tcp sends no name", "type: tcp, port: 443", plain, plain, true},
+		{"a registry is asked by its own name", "type: registry", plain, plain, false},
+		{"host and server_name are the same", "type: registry, host: r.test, server_name: r.test", plain, plain, true},
+		{"host is the same, SNI is not", "type: registry, host: r.test", plain, plain, false},
+		{"SNI is the same, host is not", "type: registry, server_name: r.test", plain, plain, false},
+		{"without TLS there is no SNI", "type: registry, tls: false, host: r.test", plain, plain, true},
+		{"http has no SNI", "type: http, host: r.test", plain, plain, true},
+		{"http has a host", "type: http", plain, plain, false},
+		{"a handshake has no host", "type: tls, server_name: r.test", plain, plain, true},
+		{"a handshake has SNI", "type: tls", plain, plain, false},
+		{"a command is told of both", "type: exec, command: [/bin/true]", plain, plain, false},
+		{"another hold", "type: tcp, port: 443", plain, "recovery_hold: 1m", false},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			r := run{}.must(t, probed(tt.probe, tt.first, tt.second))
+			want, members := 4, 1
+			if tt.shared {
+				want, members = 2, 2
+			}
+			if len(r.Endpoints) != want || len(r.Members) != want {
+				t.Fatalf("%d endpoints, %d with members, want %d", len(r.Endpoints), len(r.Members), want)
+			}
+			for _, e := range r.Endpoints {
+				m := r.Members[e.Key]
+				if len(m) != members || len(e.Checks) != 1 {
+					t.Fatalf("%s: members %v, %d checks", e.Key, m, len(e.Checks))
+				}
+				if tt.shared && (m[0].Registry == m[1].Registry || m[0].Region != m[1].Region) {
+					t.Errorf("%s: members %v", e.Key, m)
+				}
+				// The member's region is that of the address.
+				label := r.Snapshot.Regions[m[0].Region].Label
+				if address := map[string]string{"westus": "192.0.2.1:", "eastus": "192.0.2.2:"}[label]; tt.probe[:9] != "type: exe" && !strings.Contains(e.Key, address) {
+					t.Errorf("%s decides for %s", e.Key, label)
+				}
+			}
+		})
+	}
+}
+
+// Every address of a replica is a check of its own; probe_target stands in for
+// them, and a target is dialed by name.
+func TestChecks(t *testing.T) {
+	r := run{}.must(t, `
+zones: {example.io: {nameservers: {ns1: [192.0.2.53]}}}
+probes: {p: {type: tcp, port: 444, interval: 7s, timeout: 3s, fall: 4, rise: 5}}
+registries:
+  a: {recovery_hold: 1m, families: ipv4, replicas: {westus: {addresses: [192.0.2.1, 192.0.2.2], probe: p}, eastus: {addresses: [192.0.2.3], probe: p, probe_target: "10.0.0.1:5000"}, westeurope: {addresses: [192.0.2.4]}}}
+  b: {replicas: {westus: {target: lb.test, probe: p}}}
+  c: {replicas: {westus: {addresses: ["2001:db8::1"], probe: p}}}
+`)
+	var got []string
+	for _, e := range r.Endpoints {
+		for _, c := range e.Checks {
+			got = append(got, c.Name)
+			if c.Interval != 7*time.Second || c.Timeout != 3*time.Second || c.Fall != 4 || c.Rise != 5 || c.Prober == nil {
+				t.Errorf("%+v", c)
+			}
+		}
+	}
+	if want := []string{"p 192.0.2.1:444", "p 192.0.2.2:444", "p 10.0.0.1:5000", "p lb.test:444", "p [2001:db8::1]:444"}; !slices.Equal(got, want) {
+		t.Errorf("checks %q, want %q", got, want)
+	}
+	if r.Endpoints[0].RecoveryHold != time.Minute || r.Endpoints[2].RecoveryHold != 10*time.Minute {
+		t.Errorf("holds %v and %v", r.Endpoints[0].RecoveryHold, r.Endpoints[2].RecoveryHold)
+	}
+	if len(r.Members) != 4 {
+		t.Errorf("members %v", r.Members)
+	}
+}
+
+// certificate is one of its own making, in PEM.
+func certificate(tb testing.TB) string {
+	tb.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c := x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true}
+	der, err := x509.CreateCertificate(rand.Reader, &c, &c, &key.PublicKey, key)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}
+
+// Faults of the files that probes name say whose they are and what to do, once
+// for each replica.
+func TestFaultsOfProbeFiles(t *testing.T) {
+	good := files{"ca.pem": certificate(t), "secret": "user:pass:word\n"}
+	text := probed("type: registry, ca_file: ca.pem, credentials: secret", "home: westus", "home: westus")
+	if _, err := (run{files: good}).compile(t, text); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		what   string
+		change files
+		words  []string
+	}{
+		{"no certificates", files{"ca.pem": "hello"}, []string{"probe p: ca_file: ca.pem holds no certificate"}},
+		{"no colon", files{"secret": "hunter2"}, []string{"probe p: credentials: secret", "user:password"}},
+		{"two lines", files{"secret": "user:hunter2\nmore\n"}, []string{"probe p: credentials: secret", "one line"}},
+		{"an empty file", files{"secret": ""}, []string{"credentials: secret", "user:password"}},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			with := files{"ca.pem": good["ca.pem"], "secret": good["secret"]}
+			for name, text := range tt.change {
+				with[name] = text
+			}
+			_, err := run{files: with}.compile(t, text)
+			says(t, err, append(tt.words, "test.yaml:5:", "registries.a.replicas.westus:", "registries.a.replicas.eastus:",
+				"registries.b.replicas.eastus:", "registries.b.replicas.westus:")...)
+			if err != nil && strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("a secret is told: %v", err)
+			}
+		})
+	}
+	for _, name := range []string{"ca.pem", "secret"} {
+		with := files{"ca.pem": good["ca.pem"], "secret": good["secret"]}
+		delete(with, name)
+		_, err := run{files: with}.compile(t, text)
+		says(t, err, "test.yaml:5:", "registries.a.replicas.westus: probe p:", name, "relative to the file")
+	}
+}
+
+// A file is read once, however many replicas use it.
+func TestFilesAreReadOnce(t *testing.T) {
+	reads := map[string]int{}
+	run{files: files{"ca.pem": certificate(t), "secret": "u:p"}, reads: reads}.must(t,
+		probed("type: registry, ca_file: ca.pem, credentials: secret", "home: westus", "home: westus"))
+	if reads["ca.pem"] != 1 || reads["secret"] != 1 {
+		t.Errorf("reads %v", reads)
+	}
+}
