@@ -25,7 +25,7 @@
 // one record per replica or endpoint, so that an append costs the same however long
 // the log and however many the replicas. A second folded state, the base, is
 // what the deleted part of the log came to: base and retained log always fold to
-// the state, and a damaged state is never a matter of taste.
+// the state.
 //
 // bbolt trusts its file: a damaged page makes it panic, fault or loop. Open
 // therefore walks every page itself, bounded and by plain reads, before bbolt maps

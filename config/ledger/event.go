@@ -106,14 +106,29 @@ func (e Event) normalized(now time.Time) (Event, error) {
 	if e.EffectiveAt.IsZero() {
 		e.EffectiveAt = e.DecidedAt
 	}
-	for _, t := range []*time.Time{&e.DecidedAt, &e.EffectiveAt, &e.Deadline, &e.Until} {
-		*t = t.Round(0).UTC()
-		if y := t.Year(); y < 1 || y > 9999 {
-			return Event{}, fmt.Errorf("%w: %s event: year %d: must be 1 to 9999", ErrInvalid, e.Kind, y)
-		}
+	if err := settle(&e); err != nil {
+		return Event{}, err
 	}
 	e.By, e.Why, e.Detail = cut(e.By), cut(e.Why), cut(e.Detail)
 	return e, e.check()
+}
+
+// settle makes the times of events, which may be nil, what they are after a turn
+// through JSON, so that they can be compared with ==. RFC 3339 has no years
+// beyond 9999.
+func settle(events ...*Event) error {
+	for _, e := range events {
+		if e == nil {
+			continue
+		}
+		for _, t := range []*time.Time{&e.DecidedAt, &e.EffectiveAt, &e.Deadline, &e.Until} {
+			*t = t.Round(0).UTC()
+			if y := t.Year(); y < 1 || y > 9999 {
+				return fmt.Errorf("%w: %.64q event: year %d: must be 1 to 9999", ErrInvalid, string(e.Kind), y)
+			}
+		}
+	}
+	return nil
 }
 
 func (e Event) check() error {
@@ -135,6 +150,7 @@ func (e Event) check() error {
 		if e.Registry == "" || e.Region == "" {
 			return fmt.Errorf("%w: %s event without registry and region", ErrInvalid, e.Kind)
 		}
+	case Config, GeoData, Start:
 	}
 	return nil
 }

@@ -49,17 +49,25 @@ func (s *State) Apply(e Event) {
 
 func (s *State) applyHealth(e Event) {
 	h := s.Health[e.Endpoint]
-	h.Flaps = e.Flaps
+	h.Flaps, h.Seq = e.Flaps, e.Seq
 	switch {
 	case e.Kind == Up:
 		h.Down, h.UpAt = nil, e.DecidedAt
 	case h.Down == nil:
 		h.Down = &e
 	}
+	s.setHealth(e.Endpoint, h)
+}
+
+func (s *State) setHealth(endpoint string, h HealthState) {
+	if h == (HealthState{}) {
+		delete(s.Health, endpoint)
+		return
+	}
 	if s.Health == nil {
 		s.Health = make(map[string]HealthState)
 	}
-	s.Health[e.Endpoint] = h
+	s.Health[endpoint] = h
 }
 
 // setReplica keeps the map free of replicas nothing is ordered for.

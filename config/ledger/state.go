@@ -13,8 +13,9 @@ type State struct {
 	// Replicas has the replicas that differ from the configuration.
 	Replicas map[Subject]ReplicaState
 	// Health is by endpoint key. An endpoint that is missing is up, and was not
-	// down for as long as the log reaches back. One that is down stays until an
-	// Up: whoever removes an endpoint from the configuration appends that.
+	// down for as long as the log reaches back: compaction forgets those, without
+	// an event. One that is down stays until an Up: whoever removes an endpoint from
+	// the configuration appends that.
 	Health map[string]HealthState
 	// Serials are the last SOA serials by zone apex. No event changes them.
 	Serials map[string]uint32
@@ -38,10 +39,11 @@ type HealthState struct {
 	Down  *Event    // the event since which it is down; nil if it is up
 	UpAt  time.Time // when it was last decided to be up again; zero if never
 	Flaps int       // as in the last Down or Up
+	Seq   uint64    // of the last Down or Up
 }
 
 // Clone returns a copy that shares nothing with s. All its maps can be written.
-func (s State) Clone() State {
+func (s *State) Clone() State {
 	c := State{
 		Seq:      s.Seq,
 		Replicas: make(map[Subject]ReplicaState, len(s.Replicas)),

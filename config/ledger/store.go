@@ -37,8 +37,7 @@ type Log interface {
 	// change.
 	State(ctx context.Context) (State, error)
 	// Append stores events in this order, all of them or none, and returns them as
-	// stored: with their Seq, defaults filled in and texts cut. The clone is the
-	// caller's. after is the Seq of the last event the caller has taken into
+	// stored: with their Seq, defaults filled in and texts cut. after is the Seq of the last event the caller has taken into
 	// account: if the log has others since, Append fails with ErrConflict. 0 means
 	// that the order does not matter, as for verdicts of health. When ctx ends
 	// before the events are being written Append fails with its error and nothing is

@@ -1,0 +1,164 @@
+package ledger
+
+import (
+	"errors"
+	"maps"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"go.etcd.io/bbolt"
+)
+
+// refold folds the log that is left onto the base: what the state must be.
+func refold(t *testing.T, f *File) State {
+	t.Helper()
+	var s State
+	var first uint64
+	if err := f.view(func(tx *bbolt.Tx) (err error) { s, err = loadState(tx, bucketBase); return err }); err != nil {
+		t.Fatal(err)
+	}
+	first = s.Seq + 1
+	for next := first; ; {
+		events, err := f.Events(t.Context(), next, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(events) == 0 {
+			return s
+		}
+		for _, e := range events {
+			if e.Seq != next {
+				t.Fatalf("event %d where %d should be", e.Seq, next)
+			}
+			s.Apply(e)
+			next++
+		}
+	}
+}
+
+func diffState(a, b State) string { return cmp.Diff(a, b, cmpopts.EquateEmpty()) }
+
+// After every append, with and without a restart and compaction in between, the
+// state in memory, the state in the file, the fold of the log onto the base, and
+// the fold of everything a caller was ever told are the same.
+func TestStateIsTheFoldOfTheLog(t *testing.T) {
+	for _, tc := range []struct {
+		name      string
+		maxEvents int
+		steps     int
+		forgets   bool
+	}{
+		{"nothing deleted", 1 << 20, 400, false},
+		{"forty events kept", 40, 400, true},
+		{"one event kept", 1, 300, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			r, clk, path := rand.New(rand.NewPCG(7, uint64(tc.maxEvents))), newClock(), tempPath(t)
+			o := Options{Now: clk.now, MaxEvents: tc.maxEvents, Retain: 2 * time.Hour}
+			f := mustOpen(t, path, o)
+			var told State
+			for range tc.steps {
+				clk.move(time.Duration(r.IntN(60)) * time.Second)
+				events := make([]Event, 1+r.IntN(4))
+				for i := range events {
+					events[i] = randomEvent(r, clk.now())
+				}
+				for _, e := range mustAppend(t, f, events...) {
+					told.Apply(e)
+				}
+				if r.IntN(10) == 0 { // compaction starts with Open
+					mustClose(t, f)
+					f = mustOpen(t, path, o)
+					poll(t, "compaction", func() bool { s, err := f.Stats(); return err == nil && s.Last-s.First < uint64(o.MaxEvents) })
+				}
+				state := mustState(t, f)
+				if d := diffState(refold(t, f), state); d != "" {
+					t.Fatalf("base and log (-) and state (+) differ:\n%s", d)
+				}
+				if tc.forgets { // what is long up may be forgotten
+					maps.DeleteFunc(told.Health, func(k string, _ HealthState) bool { _, ok := state.Health[k]; return !ok })
+				}
+				if d := diffState(told, state); d != "" {
+					t.Fatalf("what was told (-) and state (+) differ:\n%s", d)
+				}
+				var stored State
+				if err := f.view(func(tx *bbolt.Tx) (err error) { stored, _, err = load(tx); return err }); err != nil {
+					t.Fatal(err)
+				}
+				if d := diffState(stored, state); d != "" {
+					t.Fatalf("state in the file (-) and in memory (+) differ:\n%s", d)
+				}
+			}
+		})
+	}
+}
+
+// What Append returns is to the last bit what Events reads and a Watch sends.
+func TestEventsReadBackAsTold(t *testing.T) {
+	r, clk := rand.New(rand.NewPCG(1, 2)), newClock()
+	f := mustOpen(t, tempPath(t), Options{Now: clk.now})
+	var told []Event
+	for range 200 {
+		clk.move(time.Duration(r.Int64N(int64(time.Minute))))
+		told = append(told, mustAppend(t, f, randomEvent(r, clk.now()))...)
+	}
+	read, err := f.Events(t.Context(), 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(told, read); d != "" {
+		t.Error(d)
+	}
+	for i, e := range told {
+		if e.Routing == nil && e != read[i] {
+			t.Errorf("event %d differs by ==: a time with a zone or a monotonic reading", e.Seq)
+		}
+	}
+}
+
+// Applying a stream twice, or with an overlap, is applying it once.
+func TestApplyIsDeterministic(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 200 {
+		var a, b State
+		var events []Event
+		for i := range r.IntN(60) {
+			e := randomEvent(r, newClock().now())
+			e.Seq = uint64(i + 1)
+			events = append(events, e)
+			a.Apply(e)
+			b.Apply(e)
+			for _, old := range events[r.IntN(len(events)):] {
+				b.Apply(old)
+			}
+			if d := diffState(a, b); d != "" {
+				t.Fatal(d)
+			}
+			if c := a.Clone(); diffState(a, c) != "" {
+				t.Fatal("a clone differs")
+			}
+		}
+	}
+}
+
+func TestConflict(t *testing.T) {
+	f := mustOpen(t, tempPath(t), Options{})
+	mustAppend(t, f, Event{Kind: Start}, Event{Kind: Start})
+	if _, err := f.Append(t.Context(), 1, Event{Kind: Start}); !errors.Is(err, ErrConflict) {
+		t.Fatalf("after 1 of 2: %v", err)
+	}
+	if _, err := f.Append(t.Context(), 3, Event{Kind: Start}); !errors.Is(err, ErrConflict) {
+		t.Fatalf("after 3 of 2: %v", err)
+	}
+	stored, err := f.Append(t.Context(), 2, Event{Kind: Start}, Event{Kind: Start})
+	if err != nil || stored[0].Seq != 3 || stored[1].Seq != 4 {
+		t.Fatalf("after 2 of 2: %v %v", stored, err)
+	}
+	if _, err := f.Append(t.Context(), 2); !errors.Is(err, ErrConflict) {
+		t.Fatalf("no events after 2 of 4: %v", err)
+	}
+}

@@ -1,0 +1,109 @@
+package ledger
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+)
+
+// clock is a clock that moves when it is told to.
+type clock struct {
+	mu sync.Mutex
+	t  time.Time
+}
+
+func newClock() *clock {
+	return &clock{t: time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.FixedZone("CET", 3600))}
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *clock) move(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = c.t.Add(d)
+}
+
+func tempPath(t testing.TB) string {
+	t.Helper()
+	return filepath.Join(t.TempDir(), "ledger.db")
+}
+
+func mustOpen(t testing.TB, path string, o Options) *File {
+	t.Helper()
+	if o.Now == nil {
+		o.Now = newClock().now
+	}
+	f, err := Open(path, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+func mustAppend(t testing.TB, f *File, events ...Event) []Event {
+	t.Helper()
+	stored, err := f.Append(t.Context(), 0, events...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stored
+}
+
+func mustState(t testing.TB, f *File) State {
+	t.Helper()
+	s, err := f.State(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func mustClose(t testing.TB, f *File) {
+	t.Helper()
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// poll waits for a condition that comes true by itself.
+func poll(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+// randomEvent makes events of all kinds about few enough subjects that they meet.
+func randomEvent(r *rand.Rand, at time.Time) Event {
+	kinds := []Kind{Down, Down, Up, Up, Drain, Undrain, Routing, Config, GeoData, Failback, Start, "promote"}
+	e := Event{Kind: kinds[r.IntN(len(kinds))], DecidedAt: at, By: "somebody", Why: "<because> \"& so\""}
+	switch e.Kind {
+	case Down, Up:
+		e.Endpoint, e.Flaps = fmt.Sprintf("192.0.2.%d:443", r.IntN(6)), r.IntN(3)
+	case Drain, Undrain, Routing, Failback:
+		e.Registry, e.Region = fmt.Sprintf("registry%d", r.IntN(2)), fmt.Sprintf("region%d", r.IntN(3))
+	case Config, GeoData:
+		e.Detail = fmt.Sprintf("sha256:%x", r.Uint64())
+	}
+	switch {
+	case e.Kind == Routing && r.IntN(3) > 0:
+		on := r.IntN(2) == 0
+		e.Routing = &on
+	case e.Kind == Drain:
+		e.Now = r.IntN(2) == 0
+		e.EffectiveAt = at.Add(15 * time.Second)
+		e.Deadline, e.Until = at.Add(time.Hour), at.Add(2*time.Hour)
+	}
+	return e
+}
