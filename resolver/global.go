@@ -48,7 +48,27 @@ func (s *Snapshot) decide(r *Registry, live *Availability, c *client, now int64)
 	if region, held = s.Holds.Serve(s.unitKey(r, c), region, uint32(now), &situation); held {
 		outcome = decide.Held
 	}
+	if situation.Before != decide.None {
+		s.tell(Move{Key: s.unitKey(r, c), Before: situation.Before, After: s.Stable[region], At: now})
+	}
 	return region, outcome
+}
+
+// Move is one client unit leaving the replica it had. Regions are stable numbers,
+// At is in Unix seconds.
+type Move struct {
+	Key           decide.Key
+	Before, After uint8
+	At            int64
+}
+
+// tell reports a move to whoever keeps the history of clients, unless they are
+// behind. Units move when something happened to a replica, not per query.
+func (s *Snapshot) tell(m Move) {
+	select {
+	case s.Moves <- m:
+	default:
+	}
 }
 
 // situation is what the rule of holds needs to know.

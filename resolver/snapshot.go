@@ -42,6 +42,9 @@ type Snapshot struct {
 	UnitSeed uint64
 	// SiteKeys, by site number, tells sites apart over reloads.
 	SiteKeys []uint64
+	// Moves receives what [Snapshot.tell] reports; nil for nobody. It is buffered,
+	// and reports are lost while it is full.
+	Moves chan<- Move
 	// Swaps are the moments of the last snapshot swaps, ascending, in Unix seconds.
 	Swaps []uint32
 	// Stable gives the stable number of a region, Local the region number of a
@@ -164,6 +167,13 @@ func (s *Snapshot) RaiseSerial(zoneNumber int, now time.Time) {
 // NextSerial returns a serial above last: the Unix time where that is higher.
 func NextSerial(last uint32, now time.Time) uint32 {
 	return max(last+1, uint32(now.Unix()))
+}
+
+// ReplicaNumber returns the index in Replicas of a registry's replica, which must
+// be configured.
+func (s *Snapshot) ReplicaNumber(registry int, region uint8) int {
+	r := &s.Registries[registry]
+	return int(r.First) + r.Configured.Position(region)
 }
 
 // replica returns the replica of registry r in region.

@@ -32,6 +32,8 @@ type Trace struct {
 	// Region is the label of the chosen replica's region; empty for none.
 	Region string
 	TTL    uint32 // seconds
+	// Key is the client's unit in the activity table.
+	Key decide.Key
 	// HeldUntil is when the hold ends unless it is renewed, in Unix seconds, and
 	// HeldFrom the region that would answer without it; 0 and empty without one.
 	HeldUntil uint32
@@ -92,7 +94,7 @@ func (s *Snapshot) trace(registry int, asker netip.Addr, e *wire.ECS, now int64)
 	}
 	t := Trace{
 		Registry: r.Key, Name: r.Name, Asker: asker, Subnet: prefixOf(e), BySubnet: c.subnet,
-		Scope: c.scopeFor(r), Outcome: outcome, TTL: r.TTL,
+		Scope: c.scopeFor(r), Outcome: outcome, TTL: r.TTL, Key: s.unitKey(r, &c),
 		Node: s.Identity, Generation: s.Generation, Serial: s.Serials[r.Zone].Load(),
 	}
 	if outcome <= decide.Held {
@@ -122,20 +124,18 @@ func (s *Snapshot) candidate(registry int, ranked geo.Ranked, masks decide.Masks
 		Region: s.Regions[region].Label, Kilometres: ranked.Kilometres, Bias: ranked.Bias,
 		Routed: masks.Routed.Has(region), Up: masks.Up.Has(region),
 	}
-	if !c.Routed {
-		c.Excluded = "global endpoint routing is off"
+	if c.Routed && c.Up {
+		return c
 	}
-	if !c.Up {
-		reason := "down"
-		if s.Excluded != nil {
-			if told := s.Excluded(registry, region); told != "" {
-				reason = told
-			}
-		}
-		if c.Excluded != "" {
-			c.Excluded += "; "
-		}
-		c.Excluded += reason
+	if s.Excluded != nil {
+		c.Excluded = s.Excluded(registry, region)
+	}
+	switch {
+	case c.Excluded != "":
+	case !c.Routed:
+		c.Excluded = "global endpoint routing is off"
+	default:
+		c.Excluded = "down"
 	}
 	return c
 }

@@ -75,6 +75,12 @@ func NewKey(seed uint64, registry uint32, hi, lo uint64) Key {
 // Registry returns the registry's number in k.
 func (k Key) Registry() uint32 { return uint32(k & MaxRegistry) }
 
+// WithRegistry returns the key of the same unit for a registry that has another
+// number now.
+func (k Key) WithRegistry(number uint32) Key {
+	return k&^MaxRegistry | Key(number)&MaxRegistry
+}
+
 // NewHolds returns a table with room for at least n units: 16 octets each, and an
 // eighth more for locks, rounded up to a power of two of buckets.
 func NewHolds(n int) *Holds {

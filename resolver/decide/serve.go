@@ -25,10 +25,16 @@ type Situation struct {
 	Swaps []uint32
 	// Deadlines, by region, are when holds on a drained replica end; nil for none.
 	Deadlines *Deadlines
+	// Before is set by Serve: the stable number of the region that the unit had,
+	// when it is moved to another one; 255 otherwise.
+	Before uint8
 	// Stable gives the stable number of a region, Local the number in Rank and
 	// masks of a stable one, 255 for a region that is not there.
 	Stable, Local *[MaxRegions]uint8
 }
+
+// None stands for no region.
+const None = 255
 
 // Deadlines are the ends that the operator has set for holds, by region number in
 // Unix seconds; 0 for none.
@@ -47,6 +53,7 @@ type Deadlines [MaxRegions]uint32
 //   - else: move to base.
 func (h *Holds) Serve(k Key, base uint8, now uint32, s *Situation) (region uint8, held bool) {
 	b := h.bucketOf(k)
+	s.Before = None
 	for {
 		w, state := b.find(k)
 		if w == nil {
@@ -66,6 +73,9 @@ func (h *Holds) Serve(k Key, base uint8, now uint32, s *Situation) (region uint8
 		e.LastSeen, e.Region = now, s.Stable[region]
 		next := e.pack() | state&epochMask
 		if next == state || w.state.CompareAndSwap(state, next) {
+			if e.Region != unpack(state).Region {
+				s.Before = unpack(state).Region
+			}
 			return region, held
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -15,9 +16,11 @@ import (
 	"time"
 
 	"portolan.dev/cmd/internal/admin"
+	"portolan.dev/config/ledger"
 	"portolan.dev/health"
 	"portolan.dev/resolver"
 	"portolan.dev/resolver/compile"
+	"portolan.dev/resolver/decide"
 	"portolan.dev/resolver/server"
 	"portolan.dev/resolver/wire"
 )
@@ -36,11 +39,17 @@ type App struct {
 	o     Options
 	log   *slog.Logger
 	slots *compile.Slots
+	// numbering and holds outlive every world: what clients were given does.
+	numbering *compile.Numbering
+	holds     *decide.Holds
 
 	// Long-lived: made by New, ended by Stop.
 	resolver     *resolver.Resolver
 	monitor      *health.Monitor
 	availability *availability
+	record       *record
+	given        *given
+	shares       shares
 	server       *server.Server
 	admin        *admin.Server
 	metrics      *metrics
@@ -58,31 +67,114 @@ type App struct {
 // New loads, compiles and binds: after it, nothing that can fail is left to do.
 // The sockets are open but unread until [App.Start]. On error nothing stays open.
 func New(o Options) (*App, error) {
-	a := &App{o: o, log: o.Log, slots: compile.NewSlots(), started: o.Now()}
-	w, err := o.Build(nil, a.slots)
+	a := &App{
+		o: o, log: o.Log, slots: compile.NewSlots(), numbering: compile.NewNumbering(),
+		holds: decide.NewHolds(activitySize), started: o.Now(),
+	}
+	w, err := a.build(nil)
 	if err != nil {
 		return nil, err
 	}
-	var secret wire.CookieSecret
-	if _, err := crand.Read(secret[:]); err != nil {
-		return nil, fmt.Errorf("draw a cookie secret: %w", err)
-	}
-	a.resolver = resolver.New(w.Compiled.Snapshot, secret)
-	a.metrics = newMetrics(a)
-	a.availability = &availability{log: a.log, now: o.Now}
-	a.monitor = health.NewMonitor(health.Options{
-		Now: o.Now, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), //nolint:gosec // spreads probes
-		OnChange: a.availability.changed, OnResult: a.metrics.probed,
-	})
-	a.availability.monitor = a.monitor
-	a.publish(w)
-	if err := a.bind(w); err != nil {
+	if err := a.openRecord(w); err != nil {
 		return nil, err
+	}
+	if err := a.wire(w); err != nil {
+		return nil, errors.Join(err, a.record.store.Close())
 	}
 	// What loading left behind is given back now; the arrays that stay are few and
 	// large, and from here on next to nothing is allocated.
 	debug.FreeOSMemory()
 	return a, nil
+}
+
+// wire makes everything that serves w, from what the ledger remembers.
+func (a *App) wire(w *World) error {
+	ctx := context.Background()
+	state, err := a.record.store.State(ctx)
+	if err != nil {
+		return err
+	}
+	var secret wire.CookieSecret
+	if _, err := crand.Read(secret[:]); err != nil {
+		return fmt.Errorf("draw a cookie secret: %w", err)
+	}
+	a.resolver = resolver.New(w.Compiled.Snapshot, secret)
+	a.metrics = newMetrics(a)
+	if a.given, err = newGiven(a); err != nil {
+		return err
+	}
+	a.availability = &availability{
+		log: a.log, now: a.o.Now, record: a.record, down: make(map[string]bool), parked: make(map[string]bool),
+		overrides: make(map[ledger.Subject]*override), kick: make(chan struct{}, 1),
+	}
+	a.monitor = health.NewMonitor(health.Options{
+		Now: a.o.Now, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), //nolint:gosec // spreads probes
+		OnChange: a.availability.changed, OnResult: a.metrics.probed,
+	})
+	a.availability.monitor = a.monitor
+	a.availability.restore(state)
+	a.resume(w, state)
+	a.publish(w)
+	if saved := a.loadHolds(ctx); saved != nil {
+		saved.restore(a.holds, a.numbering)
+	}
+	return a.bind(w)
+}
+
+// build makes a world with what outlives worlds.
+func (a *App) build(previous *World) (*World, error) {
+	w, err := a.o.build(previous, a.slots, a.numbering)
+	if err != nil {
+		return nil, err
+	}
+	w.Compiled.Snapshot.Holds = a.holds
+	if a.given != nil {
+		w.Compiled.Snapshot.Moves = a.given.moves
+	}
+	if previous != nil {
+		w.Compiled.Snapshot.UnitSeed = previous.Compiled.Snapshot.UnitSeed
+	}
+	return w, nil
+}
+
+// openRecord opens the ledger of w's configuration, without which nothing is
+// served: a drain that was forgotten would be worse.
+func (a *App) openRecord(w *World) error {
+	store, err := ledger.Open(filepath.Join(w.Config.State.Dir, "ledger.db"), ledger.Options{Now: a.o.Now})
+	if err != nil {
+		return err
+	}
+	a.record = &record{store: store, log: a.log}
+	return nil
+}
+
+// resume gives a first world what the ledger remembers: how long its endpoints
+// have been down, serials that must not fall, and the seed that units go by.
+func (a *App) resume(w *World, state ledger.State) {
+	a.record.seq.Store(state.Seq)
+	for i := range w.Compiled.Endpoints {
+		e := &w.Compiled.Endpoints[i]
+		h, ok := state.Health[e.Key]
+		if !ok {
+			continue
+		}
+		e.Resume = health.Resume{UpAt: h.UpAt, Flaps: h.Flaps}
+		if h.Down != nil {
+			e.Resume.DownAt = h.Down.EffectiveAt
+		}
+	}
+	s := w.Compiled.Snapshot
+	for i := range w.Config.Zones {
+		if last := state.Serials[w.Config.Zones[i].Name]; s.Serials[i].Load() <= last {
+			s.Serials[i].Store(last + 1)
+		}
+	}
+	s.UnitSeed = rand.Uint64() //nolint:gosec // spoils guessing, guards no secret
+	if saved := a.loadHolds(context.Background()); saved != nil {
+		s.UnitSeed = saved.Seed
+	}
+	s.Moves = a.given.moves
+	s.Swaps = []uint32{uint32(a.started.Unix())}
 }
 
 // bind opens the sockets of the configuration.
@@ -122,6 +214,10 @@ func (a *App) Start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.cancel = cancel
 	a.background.Go(func() { a.monitor.Run(ctx) })
+	a.background.Go(func() { a.availability.schedule(ctx) })
+	a.background.Go(func() { a.given.run(ctx) })
+	a.background.Go(func() { a.keepSaving(ctx) })
+	a.background.Go(func() { a.shares.run(ctx, func() []uint64 { return a.resolver.Totals().Answers }) })
 	a.reloading.Lock()
 	a.targets.start(ctx)
 	a.reloading.Unlock()
@@ -151,6 +247,7 @@ func (a *App) Stop(ctx context.Context) error {
 	a.reloading.Unlock()
 	err = errors.Join(err, a.admin.Stop(ctx))
 	a.background.Wait()
+	err = errors.Join(err, a.saveHolds(ctx), a.record.store.Close())
 	a.log.InfoContext(ctx, "stopped")
 	return err
 }

@@ -1,77 +1,328 @@
 package app
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"time"
 
+	"portolan.dev/config"
+	"portolan.dev/config/ledger"
 	"portolan.dev/health"
 	"portolan.dev/resolver/compile"
+	"portolan.dev/resolver/decide"
 )
 
-// availability turns verdicts of health into the masks that queries read. It is
-// the border between what is probed (endpoints) and what is answered (replicas).
+// availability turns what health, the operator and the configuration say of
+// replicas into the masks that queries read. Whatever changes, the bits of the
+// replicas concerned are computed anew from all of it, so that no order of events
+// can leave a bit behind.
 type availability struct {
 	log     *slog.Logger
 	now     func() time.Time
 	monitor *health.Monitor
+	record  *record
 
 	mu    sync.Mutex // guards what follows; held while masks are written
 	world *World
+	// endpoint, by replica number of the snapshot, is 1 + the index of what decides
+	// for its health in Compiled.Endpoints; 0 for a replica that is not probed.
+	endpoint []uint32
+	// down holds the endpoints that are out, parked those of them that have
+	// recovered and wait for an operator.
+	down, parked map[string]bool
 	// unresolved holds the replicas whose target host name has no addresses yet:
 	// they cannot be answered, whatever health says.
 	unresolved map[compile.Member]bool
-	names      map[compile.Member]string // endpoint key by replica, for _explain
+	// overrides is what operators have said, by registry key and region label.
+	overrides map[ledger.Subject]*override
+	// kick wakes the schedule when an override has come.
+	kick chan struct{}
 }
 
-// adopt makes w what changes are published to. The masks of its snapshot are set
-// from what health knows before it returns, so that the snapshot can be
-// swapped in. Changes that come meanwhile wait for the lock.
+// override is what operators have said of one replica. What has been decided but
+// is not effective yet is in the next fields.
+type override struct {
+	drain       *ledger.Event // in force from its EffectiveAt on
+	undrainAt   time.Time     // when drain ends; zero: not decided
+	routing     *bool
+	routingBy   string
+	nextRouting *ledger.Event
+}
+
+// restore takes over what the ledger remembers. It is called before adopt.
+func (v *availability) restore(st ledger.State) {
+	for key, h := range st.Health {
+		if h.Down != nil {
+			v.down[key] = true
+		}
+	}
+	for subject, r := range st.Replicas {
+		o := &override{drain: r.Drain}
+		if r.Routing != nil {
+			o.routing, o.routingBy = r.Routing.Routing, r.Routing.By
+			if r.Routing.EffectiveAt.After(v.now()) {
+				o.routing, o.nextRouting = nil, r.Routing
+			}
+		}
+		v.overrides[subject] = o
+	}
+}
+
+// adopt makes w what changes are published to: its masks are set from all that is
+// known, its history goes on from the world before, and swap is called. Changes
+// that come meanwhile wait for the lock.
 func (v *availability) adopt(w *World, swap func()) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	old := v.world
 	v.world = w
-	v.unresolved = make(map[compile.Member]bool)
-	v.names = make(map[compile.Member]string)
-	for key, members := range w.Compiled.Members {
-		for _, m := range members {
-			v.names[m] = key
-		}
+	was := v.endpoint
+	v.endpoint = endpointsOf(w)
+	v.adoptTargets(old, w)
+	if old != nil {
+		v.inherit(old, was)
 	}
 	v.monitor.Set(w.Compiled.Endpoints)
-	for _, st := range v.monitor.Statuses() {
-		for _, m := range w.Compiled.Members[st.Endpoint] {
-			w.Compiled.Snapshot.SetUp(m.Registry, m.Region, st.State.Eligible(), v.now())
+	v.forget()
+	for i := range w.Compiled.Endpoints {
+		if key := w.Compiled.Endpoints[i].Key; v.down[key] {
+			for _, m := range w.Compiled.Members[key] {
+				v.set(m)
+			}
 		}
 	}
-	for _, t := range w.Compiled.Targets {
-		v.unresolved[t.Member] = true
-		w.Compiled.Snapshot.SetUp(t.Registry, t.Region, false, v.now())
+	for m := range v.unresolved {
+		v.set(m)
+	}
+	for subject := range v.overrides {
+		if m, ok := v.member(subject); ok {
+			v.set(m)
+		}
+	}
+	if old != nil {
+		carryHistory(old, w, v.now())
 	}
 	swap()
 }
 
-// changed publishes changes of health, in order.
-func (v *availability) changed(changes []health.Change) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for _, c := range changes {
-		members := v.world.Compiled.Members[c.Endpoint]
-		zones := make(map[uint32]bool)
-		for _, m := range members {
-			v.publish(m, c.Up, zones)
+// endpointsOf returns, by replica number, 1 + the index of what decides for the
+// replica's health.
+func endpointsOf(w *World) []uint32 {
+	s := w.Compiled.Snapshot
+	out := make([]uint32, len(s.Replicas))
+	for i := range w.Compiled.Endpoints {
+		for _, m := range w.Compiled.Members[w.Compiled.Endpoints[i].Key] {
+			out[s.ReplicaNumber(m.Registry, m.Region)] = uint32(i + 1)
 		}
-		v.raise(zones)
-		v.logChange(c, members)
+	}
+	return out
+}
+
+// inherit keeps replicas down whose probe has changed: they are watched by another
+// endpoint now, which must not take a dead replica for one never seen.
+func (v *availability) inherit(old *World, was []uint32) {
+	var events []ledger.Event
+	for i := range v.world.Compiled.Endpoints {
+		e := &v.world.Compiled.Endpoints[i]
+		if _, known := old.Compiled.Members[e.Key]; known {
+			continue
+		}
+		subject := v.subject(v.world.Compiled.Members[e.Key][0])
+		m, ok := memberOf(old, subject)
+		if !ok {
+			continue
+		}
+		before := was[old.Compiled.Snapshot.ReplicaNumber(m.Registry, m.Region)]
+		if before == 0 || !v.down[old.Compiled.Endpoints[before-1].Key] {
+			continue
+		}
+		v.down[e.Key] = true
+		e.Resume = health.Resume{DownAt: v.now()}
+		events = append(events, ledger.Event{
+			Kind: ledger.Down, Endpoint: e.Key, Registry: subject.Registry, Region: subject.Region,
+			By: "portolan", Why: "was down when its probe was changed",
+		})
+	}
+	v.record.append(context.Background(), events...)
+}
+
+// adoptTargets keeps the addresses of targets that the new world has too: a reload
+// must not wait for a resolver.
+func (v *availability) adoptTargets(old, w *World) {
+	v.unresolved = make(map[compile.Member]bool)
+	known := make(map[string]*compile.Target)
+	if old != nil {
+		for i := range old.Compiled.Targets {
+			known[targetKey(old, &old.Compiled.Targets[i])] = &old.Compiled.Targets[i]
+		}
+	}
+	for i := range w.Compiled.Targets {
+		t := &w.Compiled.Targets[i]
+		if was := known[targetKey(w, t)]; was != nil {
+			if a := old.Compiled.Snapshot.Resolved[was.Resolved].Load(); a != nil {
+				w.Compiled.Snapshot.Resolved[t.Resolved].Store(compile.PackAddresses(*t, a.From, a.Until))
+				continue
+			}
+		}
+		v.unresolved[t.Member] = true
 	}
 }
 
-// publish sets one replica's bit and notes its zone if that changed anything.
-func (v *availability) publish(m compile.Member, up bool, zones map[uint32]bool) {
+func targetKey(w *World, t *compile.Target) string {
+	s := w.Compiled.Snapshot
+	return s.Registries[t.Registry].Key + " " + s.Regions[t.Region].Name + " " + t.Host
+}
+
+// forget drops what is known of endpoints that are no longer configured, in the
+// ledger too: an endpoint that comes back one day begins anew.
+func (v *availability) forget() {
+	var gone []ledger.Event
+	for key := range v.down {
+		if _, ok := v.world.Compiled.Members[key]; !ok {
+			gone = append(gone, ledger.Event{Kind: ledger.Up, Endpoint: key, By: "portolan", Why: "no longer configured"})
+			delete(v.down, key)
+			delete(v.parked, key)
+		}
+	}
+	if len(gone) > 0 {
+		v.record.append(context.Background(), gone...)
+	}
+}
+
+// changed publishes changes of health, in order. They are durable first; when they
+// cannot be made so, they are published all the same: a dead replica must be left.
+func (v *availability) changed(changes []health.Change) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	events := make([]ledger.Event, 0, len(changes))
+	for _, c := range changes {
+		members := v.world.Compiled.Members[c.Endpoint]
+		if len(members) == 0 {
+			continue // gone with the last reload
+		}
+		if c.Up && v.manual(members[0]) {
+			v.parked[c.Endpoint] = true
+			v.logChange("replica has recovered and waits for portolan failback", c, members)
+			continue
+		}
+		events = append(events, v.verdict(c, members))
+	}
+	v.record.append(context.Background(), events...)
+	zones := make(map[uint32]bool)
+	for _, c := range changes {
+		members := v.world.Compiled.Members[c.Endpoint]
+		if c.Up && v.parked[c.Endpoint] || len(members) == 0 {
+			continue
+		}
+		v.setDown(c.Endpoint, !c.Up, zones)
+		msg := "replica is down"
+		if c.Up {
+			msg = "replica is up"
+		}
+		v.logChange(msg, c, members)
+	}
+	v.raise(zones)
+}
+
+// verdict is the ledger's event for a change.
+func (v *availability) verdict(c health.Change, members []compile.Member) ledger.Event {
+	e := ledger.Event{Kind: ledger.Down, Endpoint: c.Endpoint, DecidedAt: c.At, By: "health", Why: c.Reason, Flaps: c.Flaps}
+	if c.Up {
+		e.Kind = ledger.Up
+	}
+	subject := v.subject(members[0])
+	e.Registry, e.Region = subject.Registry, subject.Region
+	return e
+}
+
+// setDown publishes the health of an endpoint to all replicas it decides for.
+func (v *availability) setDown(endpoint string, down bool, zones map[uint32]bool) {
+	delete(v.parked, endpoint)
+	if down {
+		v.down[endpoint] = true
+	} else {
+		delete(v.down, endpoint)
+	}
+	for _, m := range v.world.Compiled.Members[endpoint] {
+		v.publish(m, zones)
+	}
+}
+
+// manual reports whether a replica waits for an operator when it has recovered.
+func (v *availability) manual(m compile.Member) bool {
+	return v.world.Config.Registries[m.Registry].Failback == config.FailbackManual
+}
+
+// bits computes what a replica's bits are now.
+func (v *availability) bits(m compile.Member) (routed, up bool) {
 	s := v.world.Compiled.Snapshot
-	if s.SetUp(m.Registry, m.Region, up && !v.unresolved[m], v.now()) {
+	up = !v.unresolved[m]
+	if e := v.endpoint[s.ReplicaNumber(m.Registry, m.Region)]; e != 0 && v.down[v.world.Compiled.Endpoints[e-1].Key] {
+		up = false
+	}
+	routed = v.world.Compiled.Routed[m.Registry].Has(m.Region)
+	o := v.overrides[v.subject(m)]
+	if o == nil {
+		return routed, up
+	}
+	if o.routing != nil {
+		routed = *o.routing
+	}
+	if o.drainedAt(v.now()) {
+		routed = false
+		up = up && !o.drain.Now
+	}
+	return routed, up
+}
+
+// drainedAt reports whether a drain is in force.
+func (o *override) drainedAt(now time.Time) bool {
+	if o.drain == nil || now.Before(o.drain.EffectiveAt) {
+		return false
+	}
+	return o.undrainAt.IsZero() || now.Before(o.undrainAt)
+}
+
+// set writes a replica's bits into a snapshot that is not served yet.
+func (v *availability) set(m compile.Member) {
+	live := &v.world.Compiled.Snapshot.Live[m.Registry]
+	live.Set(v.masks(m, live.Masks()))
+	v.deadline(m)
+}
+
+// publish writes a replica's bits as a change, and notes its zone if it is one.
+func (v *availability) publish(m compile.Member, zones map[uint32]bool) {
+	s := v.world.Compiled.Snapshot
+	live := &s.Live[m.Registry]
+	v.deadline(m)
+	if live.Change(v.masks(m, live.Masks()), v.now()) {
 		zones[s.Registries[m.Registry].Zone] = true
 	}
+}
+
+func (v *availability) masks(m compile.Member, now decide.Masks) decide.Masks {
+	routed, up := v.bits(m)
+	return decide.Masks{Routed: now.Routed.With(m.Region, routed), Up: now.Up.With(m.Region, up)}
+}
+
+// deadline publishes the end that the operator has set for holds on a replica.
+func (v *availability) deadline(m compile.Member) {
+	live := &v.world.Compiled.Snapshot.Live[m.Registry]
+	var at uint32
+	if o := v.overrides[v.subject(m)]; o != nil && o.drain != nil && !o.drain.Deadline.IsZero() {
+		at = uint32(o.drain.Deadline.Unix())
+	}
+	was := live.Deadlines.Load()
+	if was == nil && at == 0 || was != nil && was[m.Region] == at {
+		return
+	}
+	next := decide.Deadlines{}
+	if was != nil {
+		next = *was
+	}
+	next[m.Region] = at
+	live.Deadlines.Store(&next)
 }
 
 // raise raises the serials of zones whose answers have changed.
@@ -82,23 +333,40 @@ func (v *availability) raise(zones map[uint32]bool) {
 }
 
 // logChange writes one line, however many registries share the replica.
-func (v *availability) logChange(c health.Change, members []compile.Member) {
-	if len(members) == 0 {
-		return
-	}
-	s := v.world.Compiled.Snapshot
-	args := []any{
-		"registry", s.Registries[members[0].Registry].Key, "region", s.Regions[members[0].Region].Label,
-		"reason", c.Reason, "flaps", c.Flaps,
-	}
-	if len(members) > 1 {
-		args = append(args, "shared_by", len(members))
-	}
+func (v *availability) logChange(msg string, c health.Change, members []compile.Member) {
+	subject := v.subject(members[0])
+	level := slog.LevelWarn
 	if c.Up {
-		v.log.Info("replica is up", args...)
-		return
+		level = slog.LevelInfo
 	}
-	v.log.Warn("replica is down", args...)
+	//nolint:sloglint // one of three fixed texts
+	v.log.Log(context.Background(), level, msg, "registry", subject.Registry, "region", subject.Region,
+		"reason", c.Reason, "flaps", c.Flaps, "shared_by", len(members))
+}
+
+// subject names a replica as operators and the ledger do.
+func (v *availability) subject(m compile.Member) ledger.Subject {
+	s := v.world.Compiled.Snapshot
+	return ledger.Subject{Registry: s.Registries[m.Registry].Key, Region: s.Regions[m.Region].Label}
+}
+
+// member finds the replica of a name; false if it is not configured.
+func (v *availability) member(subject ledger.Subject) (compile.Member, bool) {
+	return memberOf(v.world, subject)
+}
+
+func memberOf(w *World, subject ledger.Subject) (compile.Member, bool) {
+	s := w.Compiled.Snapshot
+	registry, ok := w.Compiled.Index[subject.Registry]
+	if !ok {
+		return compile.Member{}, false
+	}
+	for i := range s.Regions {
+		if s.Regions[i].Label == subject.Region && s.Registries[registry].Configured.Has(uint8(i)) {
+			return compile.Member{Registry: registry, Region: uint8(i)}, true
+		}
+	}
+	return compile.Member{}, false
 }
 
 // resolved tells that a target has addresses now.
@@ -109,42 +377,77 @@ func (v *availability) resolved(w *World, m compile.Member) {
 		return
 	}
 	delete(v.unresolved, m)
-	up := true
-	if st, ok := v.monitor.Status(v.names[m]); ok {
-		up = st.State.Eligible()
-	}
 	zones := make(map[uint32]bool)
-	v.publish(m, up, zones)
+	v.publish(m, zones)
 	v.raise(zones)
 }
 
 // status returns what health knows of one replica; false if it is not probed.
 func (v *availability) status(m compile.Member) (health.Status, bool) {
 	v.mu.Lock()
-	key, ok := v.names[m]
+	e := v.endpoint[v.world.Compiled.Snapshot.ReplicaNumber(m.Registry, m.Region)]
+	var key string
+	if e != 0 {
+		key = v.world.Compiled.Endpoints[e-1].Key
+	}
 	v.mu.Unlock()
-	if !ok {
+	if e == 0 {
 		return health.Status{}, false
 	}
 	return v.monitor.Status(key)
 }
 
-// excluded says in one line why a replica is not eligible, for _explain.
+// excluded says in one line why a replica is out, for explanations; "" if health
+// and operator let it in.
 func (v *availability) excluded(registry int, region uint8) string {
 	m := compile.Member{Registry: registry, Region: region}
 	v.mu.Lock()
-	unresolved := v.unresolved[m]
+	text := v.excludedByOperator(m)
+	parked := false
+	if e := v.endpoint[v.world.Compiled.Snapshot.ReplicaNumber(registry, region)]; e != 0 {
+		parked = v.parked[v.world.Compiled.Endpoints[e-1].Key]
+	}
 	v.mu.Unlock()
-	if unresolved {
-		return "its target is not resolved yet"
+	if text != "" {
+		text += "; "
 	}
 	st, ok := v.status(m)
-	if !ok || st.State.Eligible() {
-		return ""
+	switch {
+	case parked:
+		text += "recovered, waits for portolan failback"
+	case !ok || st.State.Eligible():
+	case st.State == health.Recovering:
+		text += "recovering since " + stamp(st.Since) + ", eligible at " + stamp(st.EligibleAt)
+	default:
+		text += st.State.String() + " since " + stamp(st.Since) + ": " + st.Last.Detail
 	}
-	reason := st.State.String() + " since " + st.Since.UTC().Format(time.RFC3339)
-	if st.State == health.Recovering {
-		return reason + ", eligible at " + st.EligibleAt.UTC().Format(time.RFC3339)
+	if len(text) > 1 && text[len(text)-2:] == "; " {
+		text = text[:len(text)-2]
 	}
-	return reason + ": " + st.Last.Detail
+	return text
 }
+
+func (v *availability) excludedByOperator(m compile.Member) string {
+	if v.unresolved[m] {
+		return "its target is not resolved yet"
+	}
+	off := !v.world.Compiled.Routed[m.Registry].Has(m.Region)
+	o := v.overrides[v.subject(m)]
+	switch {
+	case o == nil && off, o != nil && o.routing == nil && off && !o.drainedAt(v.now()):
+		return "global endpoint routing is off"
+	case o == nil:
+		return ""
+	case o.drainedAt(v.now()):
+		text := "drained since " + stamp(o.drain.EffectiveAt) + " by " + o.drain.By
+		if o.drain.Why != "" {
+			text += ": " + o.drain.Why
+		}
+		return text
+	case o.routing != nil && !*o.routing:
+		return "global endpoint routing switched off by " + o.routingBy
+	}
+	return ""
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -6,15 +6,19 @@ import (
 	"time"
 
 	"portolan.dev/cmd/internal/admin"
-	"portolan.dev/cmd/internal/version"
-	"portolan.dev/health"
 	"portolan.dev/resolver"
-	"portolan.dev/resolver/compile"
 )
 
 // Explain implements [admin.API] for a running server.
 func (a *App) Explain(registry string, asker netip.Addr, subnet netip.Prefix) (admin.Explanation, error) {
-	return Explain(a.resolver.Snapshot(), registry, asker, subnet, a.o.Now())
+	s := a.resolver.Snapshot()
+	e, err := Explain(s, registry, asker, subnet, a.o.Now())
+	if err == nil {
+		number, _ := s.FindRegistry(registry)
+		t := s.Trace(number, asker, subnet, a.o.Now().Unix())
+		e.History = a.given.history(t.Key, a.o.Now())
+	}
+	return e, err
 }
 
 // Explain decides for one client in a snapshot, running or not.
@@ -33,6 +37,10 @@ func Explain(s *resolver.Snapshot, registry string, asker netip.Addr, subnet net
 		},
 		Node: t.Node, Generation: t.Generation, Serial: t.Serial, Lines: t.Lines(),
 	}
+	if t.HeldUntil != 0 {
+		until := time.Unix(int64(t.HeldUntil), 0).UTC()
+		e.HeldUntil, e.HeldFrom = &until, t.HeldFrom
+	}
 	if t.Subnet.IsValid() {
 		e.Subnet = t.Subnet.String()
 	}
@@ -43,44 +51,4 @@ func Explain(s *resolver.Snapshot, registry string, asker netip.Addr, subnet net
 		e.Candidates = append(e.Candidates, admin.Candidate(c))
 	}
 	return e, nil
-}
-
-// Status implements [admin.API].
-func (a *App) Status() admin.Status {
-	w := a.world.Load()
-	s := w.Compiled.Snapshot
-	st := admin.Status{
-		Node: s.Identity, Version: version.Version(), Generation: s.Generation, Started: a.started,
-		GeoSource: w.Table.Source(), GeoBuilt: w.Table.Built(),
-	}
-	for i := range s.Registries {
-		r := &s.Registries[i]
-		reg := admin.RegistryStatus{Registry: r.Key, Name: r.Name}
-		masks := s.Live[i].Masks()
-		for region := range s.Regions {
-			if r.Configured.Has(uint8(region)) {
-				rs := a.replicaStatus(compile.Member{Registry: i, Region: uint8(region)})
-				rs.Region = s.Regions[region].Label
-				rs.Routed, rs.Up = masks.Routed.Has(uint8(region)), masks.Up.Has(uint8(region))
-				reg.Replicas = append(reg.Replicas, rs)
-			}
-		}
-		st.Registries = append(st.Registries, reg)
-	}
-	return st
-}
-
-func (a *App) replicaStatus(m compile.Member) admin.ReplicaStatus {
-	st, ok := a.availability.status(m)
-	if !ok {
-		return admin.ReplicaStatus{State: "unprobed"}
-	}
-	rs := admin.ReplicaStatus{State: st.State.String(), Last: st.Last.Detail}
-	if !st.Since.IsZero() {
-		rs.Since = &st.Since
-	}
-	if st.State == health.Recovering {
-		rs.EligibleAt = &st.EligibleAt
-	}
-	return rs
 }

@@ -3,39 +3,60 @@ package app
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
+	"portolan.dev/cmd/internal/admin"
+	"portolan.dev/config/ledger"
 	"portolan.dev/geo"
+	"portolan.dev/resolver"
 )
 
-// Reload reads configuration and location data again and serves them. On error
+// Reload implements [admin.API]: it reads configuration and location data again
+// and serves them, or with dryRun only says what that would change. On error
 // nothing has changed, and the error says what to mend. Listeners, the metrics
-// address and the admin socket are those of the start: a change of them is
-// reported and takes a restart.
-func (a *App) ReloadNow(context.Context) error {
+// address, the admin socket and the state folder are those of the start: a change
+// of them is reported and takes a restart. What operators have decided stays.
+func (a *App) Reload(ctx context.Context, dryRun bool) (admin.ReloadReport, error) {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
 	begin := a.o.Now()
 	old := a.world.Load()
-	next, err := a.o.Build(old, a.slots)
+	next, err := a.build(old)
 	if err != nil {
-		a.metrics.reloaded(false, a.o.Now(), a.o.Now().Sub(begin))
-		return fmt.Errorf("reload: %w", err)
+		if !dryRun {
+			a.metrics.reloaded(false, a.o.Now(), a.o.Now().Sub(begin))
+		}
+		return admin.ReloadReport{}, fmt.Errorf("reload: %w", err)
 	}
-	// ---- Nothing below can fail. Above, nothing live has been touched. ----
-	a.targets.stop()
-	a.publishLocked(next)
-	if a.cancel != nil {
-		a.targets.start(context.Background()) // ended by the next reload or by Stop
+	report := a.compare(old, next)
+	report.DryRun = dryRun
+	if !dryRun {
+		// ---- Nothing below can fail. Above, nothing live has been touched. ----
+		a.targets.stop()
+		a.noteReload(old, next)
+		a.publishLocked(next)
+		if a.cancel != nil {
+			a.targets.start(context.WithoutCancel(ctx)) // ended by the next reload or by Stop
+		}
+		a.metrics.reloaded(true, a.o.Now(), a.o.Now().Sub(begin))
+		a.log.InfoContext(ctx, "reloaded", "took", a.o.Now().Sub(begin).Round(time.Millisecond), "changes", report.Changes,
+			"moved_cells", report.MovedCells, "generation", next.Compiled.Snapshot.Generation)
+		for _, name := range report.Restart {
+			a.log.WarnContext(ctx, "a changed setting takes a restart", "setting", name)
+		}
 	}
-	a.metrics.reloaded(true, a.o.Now(), a.o.Now().Sub(begin))
-	d := diff(old, next)
-	a.log.Info("reloaded", "took", a.o.Now().Sub(begin).Round(time.Millisecond), "changes", d.changes,
-		"moved_share", d.moved, "generation", next.Compiled.Snapshot.Generation)
-	for _, name := range d.restart {
-		a.log.Warn("a changed setting takes a restart", "setting", name)
+	report.Generation = next.Compiled.Snapshot.Generation
+	report.Millis = a.o.Now().Sub(begin).Milliseconds()
+	return report, nil
+}
+
+// noteReload records that configuration or location data were replaced.
+func (a *App) noteReload(old, next *World) {
+	a.note(ledger.Config, fmt.Sprintf("generation %d", next.Compiled.Snapshot.Generation), "reload")
+	if old.describeData() != next.describeData() {
+		a.note(ledger.GeoData, next.describeData(), "reload")
 	}
-	return nil
 }
 
 // publish makes w what is served.
@@ -75,50 +96,58 @@ func carrySerials(old, next *World) {
 	}
 }
 
-// changes is what a reload did, for its log line.
-type changes struct {
-	changes []string
-	moved   float64  // share of located addresses whose ranked list differs, 0 to 1
-	restart []string // settings that were changed and need a restart
+// compare says what the change from one world to the next means.
+func (a *App) compare(old, next *World) admin.ReloadReport {
+	r := admin.ReloadReport{Changes: []string{}, Restart: []string{}}
+	for _, part := range []struct {
+		what          string
+		before, after map[string]string
+	}{
+		{"registries", registriesOf(old), registriesOf(next)},
+		{"zones", zonesOf(old), zonesOf(next)},
+	} {
+		if text := counted(part.what, part.before, part.after); text != "" {
+			r.Changes = append(r.Changes, text)
+		}
+	}
+	if old.describeData() != next.describeData() {
+		r.Changes = append(r.Changes, "location data: "+next.describeData())
+	}
+	r.MovedCells, r.MovedQueries = a.moved(old, next)
+	b, c := old.Config, next.Config
+	if fmt.Sprint(b.Server.Listen, b.Server.Workers, b.Server.TCP) != fmt.Sprint(c.Server.Listen, c.Server.Workers, c.Server.TCP) {
+		r.Restart = append(r.Restart, "server")
+	}
+	if b.Admin != c.Admin {
+		r.Restart = append(r.Restart, "admin")
+	}
+	if b.State.Dir != c.State.Dir {
+		r.Restart = append(r.Restart, "state.dir")
+	}
+	return r
 }
 
-// diff compares two worlds by what operators call things.
-func diff(old, next *World) changes {
-	var d changes
-	count := func(what string, before, after map[string]string) {
-		var added, removed, altered int
-		for name, v := range after {
-			was, ok := before[name]
-			switch {
-			case !ok:
-				added++
-			case was != v:
-				altered++
-			}
-		}
-		for name := range before {
-			if _, ok := after[name]; !ok {
-				removed++
-			}
-		}
-		if added+removed+altered > 0 {
-			d.changes = append(d.changes, fmt.Sprintf("%s: %d added, %d removed, %d changed", what, added, removed, altered))
+// counted says how many named things were added, removed and changed; "" for none.
+func counted(what string, before, after map[string]string) string {
+	var added, removed, altered int
+	for name, v := range after {
+		was, ok := before[name]
+		switch {
+		case !ok:
+			added++
+		case was != v:
+			altered++
 		}
 	}
-	count("registries", registriesOf(old), registriesOf(next))
-	count("zones", zonesOf(old), zonesOf(next))
-	if !old.Table.Built().Equal(next.Table.Built()) || old.Table.Source() != next.Table.Source() {
-		d.changes = append(d.changes, "location data: "+next.Table.Source()+" of "+next.Table.Built().UTC().Format(time.DateOnly))
+	for name := range before {
+		if _, ok := after[name]; !ok {
+			removed++
+		}
 	}
-	d.moved = movedShare(old, next)
-	a, b := old.Config, next.Config
-	if fmt.Sprint(a.Server.Listen, a.Server.Workers, a.Server.TCP) != fmt.Sprint(b.Server.Listen, b.Server.Workers, b.Server.TCP) {
-		d.restart = append(d.restart, "server")
+	if added+removed+altered == 0 {
+		return ""
 	}
-	if a.Admin != b.Admin {
-		d.restart = append(d.restart, "admin")
-	}
-	return d
+	return fmt.Sprintf("%s: %d added, %d removed, %d changed", what, added, removed, altered)
 }
 
 func registriesOf(w *World) map[string]string {
@@ -128,16 +157,17 @@ func registriesOf(w *World) map[string]string {
 		r.Pos.File, r.Pos.Line, r.Pos.Column = "", 0, 0
 		replicas := r.Replicas
 		r.Replicas = nil
-		text := fmt.Sprintf("%+v", r)
+		var text strings.Builder
+		fmt.Fprintf(&text, "%+v", r)
 		for _, replica := range replicas {
 			data := replica.Data
 			replica.Pos.File, replica.Pos.Line, replica.Pos.Column, replica.Data = "", 0, 0, nil
-			text += fmt.Sprintf(" %+v", replica)
+			fmt.Fprintf(&text, " %+v", replica)
 			if data != nil {
-				text += fmt.Sprintf(" %+v", *data)
+				fmt.Fprintf(&text, " %+v", *data)
 			}
 		}
-		out[w.Config.Registries[i].Key] = text
+		out[w.Config.Registries[i].Key] = text.String()
 	}
 	return out
 }
@@ -146,34 +176,67 @@ func zonesOf(w *World) map[string]string {
 	out := make(map[string]string, len(w.Config.Zones))
 	for i := range w.Config.Zones {
 		z := w.Config.Zones[i]
-		text := fmt.Sprint(z.Contact, z.Records, z.TTL, z.NegativeTTL)
+		var text strings.Builder
+		fmt.Fprint(&text, z.Contact, z.Records, z.TTL, z.NegativeTTL)
 		for _, ns := range z.Nameservers {
-			text += fmt.Sprint(ns.Name, ns.Addresses)
+			fmt.Fprint(&text, ns.Name, ns.Addresses)
 		}
-		out[z.Name] = text
+		out[z.Name] = text.String()
 	}
 	return out
 }
 
-// movedShare returns the share of located addresses, by weight of their cells,
-// that prefer another region in next than in old.
-func movedShare(old, next *World) float64 {
-	var all, moved float64
+// moved returns which share of located addresses prefers another region in next
+// than in old, and an estimate of the share of recent queries that do: each region's
+// part of the recent answers, times the part of its cells that move.
+func (a *App) moved(old, next *World) (cells, queries float64) {
 	before, after := old.Compiled.Snapshot, next.Compiled.Snapshot
+	total, left := make(map[string]float64), make(map[string]float64)
+	var all, moved float64
 	for _, cell := range next.Table.Cells() {
 		if cell.Kind != geo.Located {
 			continue
 		}
-		all += float64(cell.Weight)
+		weight := float64(cell.Weight)
 		was, is := nearest(before.Regions, cell.Point), nearest(after.Regions, cell.Point)
+		all += weight
+		total[was] += weight
 		if was != is {
-			moved += float64(cell.Weight)
+			moved += weight
+			left[was] += weight
+		}
+	}
+	if all > 0 {
+		cells = moved / all
+	}
+	return cells, a.movedQueries(before, total, left)
+}
+
+func (a *App) movedQueries(s *resolver.Snapshot, total, left map[string]float64) float64 {
+	counts := a.shares.latest().ten
+	answered := make(map[string]float64)
+	var all float64
+	for i := range s.Registries {
+		for region := range uint8(len(s.Regions)) {
+			if !s.Registries[i].Configured.Has(region) {
+				continue
+			}
+			if slot := s.Replicas[s.ReplicaNumber(i, region)].Slot; int(slot) < len(counts) {
+				answered[s.Regions[region].Name] += float64(counts[slot])
+				all += float64(counts[slot])
+			}
 		}
 	}
 	if all == 0 {
 		return 0
 	}
-	return moved / all
+	var moved float64
+	for region, n := range answered {
+		if total[region] > 0 {
+			moved += n / all * left[region] / total[region]
+		}
+	}
+	return moved
 }
 
 // nearest returns the name of the region with the least cost from p.

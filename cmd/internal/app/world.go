@@ -47,11 +47,19 @@ func (s Source) LoadConfig() (*config.Config, error) {
 // Build makes a world: all that can fail on the way from a file to a snapshot.
 // previous is what is being served, or nil; slots keeps counters over reloads.
 func (s Source) Build(previous *World, slots *compile.Slots) (*World, error) {
+	return s.build(previous, slots, compile.NewNumbering())
+}
+
+func (s Source) build(previous *World, slots *compile.Slots, numbering *compile.Numbering) (*World, error) {
 	c, err := s.LoadConfig()
 	if err != nil {
 		return nil, err
 	}
 	table, err := s.table(c, previous)
+	if err != nil {
+		return nil, err
+	}
+	cells, err := countryCells(c)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +72,7 @@ func (s Source) Build(previous *World, slots *compile.Slots) (*World, error) {
 		identity = ""
 	}
 	result, err := compile.Compile(c, compile.Options{
-		Table: table, Previous: served, Slots: slots, Seed: rand.Uint64(), //nolint:gosec // spoils guessing, guards no secret
+		Table: table, CountryCells: cells, Previous: served, Slots: slots, Numbering: numbering, Seed: rand.Uint64(), //nolint:gosec // spoils guessing, guards no secret
 		Now:      s.Now(),
 		Identity: identity, ReadFile: os.ReadFile,
 	})
@@ -88,6 +96,19 @@ func (Source) table(c *config.Config, previous *World) (*geo.Table, error) {
 		return nil, fmt.Errorf("geo.database: %w", err)
 	}
 	return table, nil
+}
+
+// countryCells returns the places of the embedded data for a configuration with
+// data of its own, which may know countries only.
+func countryCells(c *config.Config) ([]geo.Cell, error) {
+	if len(c.Geo.Database) == 0 {
+		return nil, nil
+	}
+	table, err := embedded.Table()
+	if err != nil {
+		return nil, err
+	}
+	return table.Cells(), nil
 }
 
 // Lines splits an error from Build into what to print, one fault a line.

@@ -1,0 +1,174 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"portolan.dev/cmd/internal/admin"
+	"portolan.dev/resolver/compile"
+	"portolan.dev/resolver/decide"
+)
+
+// Drains implements [admin.API].
+func (a *App) Drains(_ context.Context, s admin.Selector) ([]admin.DrainStatus, error) {
+	v := a.availability
+	v.mu.Lock()
+	members, err := v.selected(s)
+	drained := members[:0]
+	for _, m := range members {
+		if o := v.overrides[v.subject(m)]; o != nil && o.drain != nil {
+			drained = append(drained, m)
+		}
+	}
+	v.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return a.drainStatuses(drained), nil
+}
+
+// drainStatuses describes replicas as drains see them.
+func (a *App) drainStatuses(members []compile.Member) []admin.DrainStatus {
+	out := make([]admin.DrainStatus, 0, len(members))
+	activity := a.activity()
+	a.availability.mu.Lock()
+	defer a.availability.mu.Unlock()
+	for _, m := range members {
+		out = append(out, a.drainStatus(m, activity))
+	}
+	return out
+}
+
+// drainStatus says how far a replica's drain has come. availability.mu is held.
+func (a *App) drainStatus(m compile.Member, activity *activity) admin.DrainStatus {
+	v := a.availability
+	s := v.world.Compiled.Snapshot
+	r := &s.Registries[m.Registry]
+	subject := v.subject(m)
+	d := admin.DrainStatus{Registry: subject.Registry, Region: subject.Region, TTL: r.TTL}
+	if last := activity.lastAnswer(s.Replicas[s.ReplicaNumber(m.Registry, m.Region)].Slot); last > 0 {
+		at := time.Unix(last, 0)
+		d.LastAnswer = &at
+	}
+	o := v.overrides[subject]
+	if o == nil || o.drain == nil || !o.undrainAt.IsZero() {
+		return d
+	}
+	now := v.now()
+	d.Drained, d.EffectiveAt, d.By, d.Reason = true, o.drain.EffectiveAt, o.drain.By, o.drain.Why
+	d.Deadline, d.Until = optional(o.drain.Deadline), optional(o.drain.Until)
+	ttl := time.Duration(r.TTL) * time.Second
+	end := holdsEnd(o, r.Policy)
+	d.Bound = end.Add(ttl + time.Second)
+	if now.Before(end) && !o.drain.Now {
+		d.Held = activity.held(r.Number, s.Stable[m.Region], holdQuestion{
+			now: now, effective: d.EffectiveAt, policy: r.Policy,
+		})
+	}
+	if d.Held == 0 && !now.Before(d.EffectiveAt) {
+		safe := a.lastGiven(d, now).Add(ttl + time.Second) // the clock of answers has whole seconds
+		if safe.After(d.Bound) {
+			safe = d.Bound
+		}
+		d.SafeAt, d.Safe = &safe, !now.Before(safe)
+	}
+	return d
+}
+
+// holdsEnd is when nobody can be held on a drained replica any more.
+func holdsEnd(o *override, p decide.Policy) time.Time {
+	end := o.drain.EffectiveAt
+	if !o.drain.Now {
+		end = end.Add(time.Duration(p.Hold) * time.Second * time.Duration(p.Renewals))
+	}
+	if !o.drain.Deadline.IsZero() && o.drain.Deadline.Before(end) {
+		end = o.drain.Deadline
+	}
+	return end
+}
+
+// lastGiven is when a drained replica was last given to a client, as far as that
+// is known: an answer before the server's start is assumed at the start, and one
+// that is under way now was given now.
+func (a *App) lastGiven(d admin.DrainStatus, now time.Time) time.Time {
+	last := a.started
+	if d.LastAnswer != nil && d.LastAnswer.After(last) {
+		last = *d.LastAnswer
+	}
+	if last.Before(d.EffectiveAt) {
+		// Until then it was given to anybody; the counters may lag by one batch.
+		last = d.EffectiveAt
+	}
+	if last.After(now) {
+		last = now
+	}
+	return last
+}
+
+func optional(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// activity is what the query path knows of clients and answers, at one moment.
+type activity struct {
+	entries []unitEntry
+	last    []int64 // Unix seconds of the last answer, by slot
+}
+
+// unitEntry is one remembered unit.
+type unitEntry struct {
+	registry uint32
+	entry    decide.Entry
+}
+
+// activity copies the table. It takes milliseconds at its full size, and nobody on
+// the query path waits for it.
+func (a *App) activity() *activity {
+	act := &activity{last: a.resolver.Totals().LastAnswer}
+	a.holds.Each(func(k decide.Key, e decide.Entry) {
+		act.entries = append(act.entries, unitEntry{k.Registry(), e})
+	})
+	return act
+}
+
+func (a *activity) lastAnswer(slot uint32) int64 {
+	if int(slot) >= len(a.last) {
+		return 0
+	}
+	return a.last[slot]
+}
+
+// holdQuestion is about whom a drain's clients would be held for.
+type holdQuestion struct {
+	now, effective time.Time
+	policy         decide.Policy
+}
+
+// held counts the units that are held on a replica, or would be if they asked now:
+// a unit that was active when the drain took effect has a hold even before it asks
+// again.
+func (a *activity) held(registry uint32, region uint8, q holdQuestion) int {
+	n := 0
+	now, effective := uint32(q.now.Unix()), uint32(q.effective.Unix())
+	for _, u := range a.entries {
+		if u.registry != registry || u.entry.Region != region {
+			continue
+		}
+		e := u.entry
+		if e.Until == 0 {
+			if e.LastSeen+q.policy.Idle < effective {
+				continue
+			}
+			e.Until = effective + q.policy.Hold
+		}
+		// A unit that is silent when its hold ends is not held any longer; one that
+		// was active until shortly before would be renewed if it asked.
+		if now < e.Until || e.Until <= e.LastSeen+q.policy.Idle {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,91 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"portolan.dev/cmd/internal/admin"
+	"portolan.dev/config/ledger"
+)
+
+// defaultEvents is how many events are shown unless asked otherwise.
+const defaultEvents = 1000
+
+// Events implements [admin.API]: the newest events that match, oldest first.
+func (a *App) Events(ctx context.Context, q admin.EventQuery) ([]admin.Event, error) {
+	limit := q.Limit
+	if limit <= 0 {
+		limit = defaultEvents
+	}
+	var out []admin.Event
+	for from := max(q.From, 1); ; {
+		page, err := a.record.store.Events(ctx, from, 0)
+		if err != nil {
+			return nil, err
+		}
+		if len(page) == 0 {
+			return out, nil
+		}
+		for _, e := range page {
+			if wanted(q, &e) {
+				out = append(out, a.event(&e))
+			}
+		}
+		if len(out) > limit {
+			out = out[len(out)-limit:]
+		}
+		from = page[len(page)-1].Seq + 1
+	}
+}
+
+func wanted(q admin.EventQuery, e *ledger.Event) bool {
+	switch {
+	case q.Kind != "" && q.Kind != string(e.Kind):
+		return false
+	case q.Since != nil && e.DecidedAt.Before(*q.Since):
+		return false
+	case q.Registry != "" && !matches(q.Registry, e.Registry):
+		return false
+	}
+	return q.Region == "" || matches(q.Region, e.Region)
+}
+
+// event translates an event to what operators read.
+func (a *App) event(e *ledger.Event) admin.Event {
+	out := admin.Event{
+		Seq: e.Seq, Kind: string(e.Kind), Registry: e.Registry, Region: e.Region,
+		DecidedAt: e.DecidedAt, EffectiveAt: e.EffectiveAt, By: e.By, Reason: e.Why, Routing: e.Routing,
+		Deadline: optional(e.Deadline), Until: optional(e.Until), Now: e.Now, Detail: e.Detail,
+	}
+	if n := len(a.world.Load().Compiled.Members[e.Endpoint]); n > 1 {
+		out.SharedBy = n
+	}
+	return out
+}
+
+// Follow implements [admin.API].
+func (a *App) Follow(ctx context.Context, from uint64) (<-chan admin.Event, error) {
+	in := a.record.store.Watch(ctx, from)
+	out := make(chan admin.Event)
+	go func() { // ends with in, which ends with ctx
+		defer close(out)
+		for e := range in {
+			select {
+			case out <- a.event(&e):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out, nil
+}
+
+// note writes an event that only records what has happened.
+func (a *App) note(kind ledger.Kind, detail, why string) {
+	a.record.append(context.Background(), ledger.Event{Kind: kind, By: "portolan", Why: why, Detail: detail})
+}
+
+// describeData is a short name of a world's location data.
+func (w *World) describeData() string {
+	return fmt.Sprintf("%s, built %s", w.Table.Source(), w.Table.Built().UTC().Format("2006-01-02"))
+}

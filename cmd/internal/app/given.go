@@ -1,0 +1,90 @@
+package app
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"portolan.dev/cmd/internal/admin"
+	"portolan.dev/resolver"
+	"portolan.dev/resolver/decide"
+)
+
+const (
+	// givenUnits is how many client units have a history; the least recently moved
+	// are forgotten first.
+	givenUnits = 50_000
+	// givenEach is how many moves of one unit are kept.
+	givenEach = 16
+	// givenFor is how far the history reaches back.
+	givenFor = time.Hour
+	// movesBuffer takes the moves of a replica's death until they are noted.
+	movesBuffer = 4096
+)
+
+// given is the history of clients: which replicas a unit was moved between, and
+// why. The query path reports moves and never waits for it.
+type given struct {
+	a     *App
+	moves chan resolver.Move
+
+	mu    sync.Mutex
+	units *lru.Cache[decide.Key, []admin.Given]
+}
+
+func newGiven(a *App) (*given, error) {
+	units, err := lru.New[decide.Key, []admin.Given](givenUnits)
+	if err != nil {
+		return nil, err
+	}
+	return &given{a: a, moves: make(chan resolver.Move, movesBuffer), units: units}, nil
+}
+
+// run notes moves until ctx ends.
+func (g *given) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case m := <-g.moves:
+			g.note(m)
+		}
+	}
+}
+
+func (g *given) note(m resolver.Move) {
+	names := g.a.numbering.RegionNames()
+	w := g.a.world.Load()
+	reason := "another replica is nearer"
+	if region := w.Compiled.Snapshot.Local[m.Before]; region != decide.None {
+		if registry, ok := w.Compiled.Index[g.a.numbering.RegistryKey(m.Key.Registry())]; ok && w.Compiled.Snapshot.Registries[registry].Configured.Has(region) {
+			if why := g.a.availability.excluded(registry, region); why != "" {
+				reason = why
+			}
+		} else {
+			reason = "no longer configured"
+		}
+	}
+	entry := admin.Given{At: time.Unix(m.At, 0).UTC(), From: names[m.Before], To: names[m.After], Reason: reason}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	old, _ := g.units.Get(m.Key)
+	all := append(append([]admin.Given(nil), old...), entry)
+	g.units.Add(m.Key, all[max(0, len(all)-givenEach):])
+}
+
+// history returns the moves of a unit within the last hour, oldest first.
+func (g *given) history(k decide.Key, now time.Time) []admin.Given {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all, _ := g.units.Peek(k)
+	var out []admin.Given
+	for _, e := range all {
+		if now.Sub(e.At) <= givenFor {
+			out = append(out, e)
+		}
+	}
+	return out
+}

@@ -1,0 +1,89 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"portolan.dev/config/ledger"
+)
+
+// wake makes the schedule look at the overrides again.
+func (v *availability) wake() {
+	select {
+	case v.kick <- struct{}{}:
+	default:
+	}
+}
+
+// schedule makes decisions effective when their time comes, and ends drains that
+// have an end, until ctx ends.
+func (v *availability) schedule(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-v.kick:
+		case <-timer.C:
+		}
+		v.mu.Lock()
+		next := v.takeEffect(ctx)
+		now := v.now()
+		v.mu.Unlock()
+		if next.IsZero() {
+			timer.Stop() // nothing is pending: wait for a kick
+			continue
+		}
+		timer.Reset(max(next.Sub(now), time.Millisecond))
+	}
+}
+
+// takeEffect publishes every override whose time has come and returns the moment
+// of the next one, zero for none. v.mu is held.
+func (v *availability) takeEffect(ctx context.Context) (next time.Time) {
+	now := v.now()
+	zones := make(map[uint32]bool)
+	later := func(t time.Time) {
+		if t.After(now) && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	for subject, o := range v.overrides {
+		v.expire(ctx, subject, o, now)
+		if r := o.nextRouting; r != nil && !r.EffectiveAt.After(now) {
+			o.routing, o.routingBy, o.nextRouting = r.Routing, r.By, nil
+		}
+		if o.drain != nil && !o.undrainAt.IsZero() && !o.undrainAt.After(now) {
+			o.drain, o.undrainAt = nil, time.Time{}
+		}
+		if m, ok := v.member(subject); ok {
+			v.publish(m, zones)
+		}
+		if o.nextRouting != nil {
+			later(o.nextRouting.EffectiveAt)
+		}
+		if o.drain != nil {
+			later(o.drain.EffectiveAt)
+			later(o.drain.Until)
+			later(o.undrainAt)
+		}
+		if o.drain == nil && o.routing == nil && o.nextRouting == nil {
+			delete(v.overrides, subject)
+		}
+	}
+	v.raise(zones)
+	return next
+}
+
+// expire ends a drain whose end has come.
+func (v *availability) expire(ctx context.Context, subject ledger.Subject, o *override, now time.Time) {
+	if o.drain == nil || o.drain.Until.IsZero() || o.drain.Until.After(now) || !o.undrainAt.IsZero() {
+		return
+	}
+	v.record.append(ctx, ledger.Event{
+		Kind: ledger.Undrain, Registry: subject.Registry, Region: subject.Region, DecidedAt: now, EffectiveAt: now,
+		By: "portolan", Why: "the time of the drain was over",
+	})
+	o.undrainAt = now
+}

@@ -1,0 +1,108 @@
+package app
+
+import (
+	"fmt"
+
+	"portolan.dev/cmd/internal/admin"
+	"portolan.dev/cmd/internal/version"
+	"portolan.dev/config"
+	"portolan.dev/health"
+	"portolan.dev/resolver/compile"
+)
+
+// Status implements [admin.API].
+func (a *App) Status() admin.Status {
+	w := a.world.Load()
+	s := w.Compiled.Snapshot
+	act, lately := a.activity(), a.shares.latest()
+	st := admin.Status{
+		Node: s.Identity, Version: version.Version(), Generation: s.Generation, Started: a.started,
+		GeoSource: w.Table.Source(), GeoBuilt: w.Table.Built(), Ledger: a.record.seq.Load(), Units: len(act.entries),
+		Registries: make([]admin.RegistryStatus, 0, len(s.Registries)),
+	}
+	if err := a.record.err(); err != nil {
+		st.LedgerError = err.Error()
+	}
+	for i := range s.Registries {
+		r := &s.Registries[i]
+		reg := admin.RegistryStatus{Registry: r.Key, Name: r.Name, Holds: r.Policy.Hold > 0, NoHolds: noHolds(w, i)}
+		for region := range uint8(len(s.Regions)) {
+			if r.Configured.Has(region) {
+				reg.Replicas = append(reg.Replicas, a.replicaStatus(compile.Member{Registry: i, Region: region}, act, lately))
+			}
+		}
+		st.Registries = append(st.Registries, reg)
+	}
+	return st
+}
+
+// noHolds says why a registry holds nobody; "" if it does.
+func noHolds(w *World, registry int) string {
+	c := &w.Config.Registries[registry]
+	switch {
+	case w.Compiled.Snapshot.Registries[registry].Policy.Hold > 0:
+		return ""
+	case c.Sticky.Hold == 0:
+		return "sticky.hold is 0"
+	}
+	return "the zone has several name servers that share no ledger: use one, or a longer sticky.ttl (120s to 300s)"
+}
+
+// replicaStatus describes one replica.
+func (a *App) replicaStatus(m compile.Member, act *activity, lately recent) admin.ReplicaStatus {
+	s := a.world.Load().Compiled.Snapshot
+	r := &s.Registries[m.Registry]
+	masks := s.Live[m.Registry].Masks()
+	rs := admin.ReplicaStatus{
+		Region: s.Regions[m.Region].Label, State: "unprobed",
+		Routed: masks.Routed.Has(m.Region), Up: masks.Up.Has(m.Region),
+	}
+	if st, ok := a.availability.status(m); ok {
+		rs.State, rs.Last, rs.Flaps = st.State.String(), st.Last.Detail, st.Flaps
+		rs.Since = optional(st.Since)
+		if st.State == health.Recovering {
+			rs.EligibleAt = optional(st.EligibleAt)
+		}
+	}
+	first, n := s.Replicas[r.First].Slot, uint32(r.Configured.Count())
+	slot := s.Replicas[s.ReplicaNumber(m.Registry, m.Region)].Slot
+	rs.Share1m, rs.Share10m = share(lately.one, first, n, slot), share(lately.ten, first, n, slot)
+	v := a.availability
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if o := v.overrides[v.subject(m)]; o != nil {
+		if o.routing != nil {
+			rs.RoutingBy = o.routingBy
+		}
+		if o.drain != nil {
+			d := a.drainStatus(m, act)
+			rs.Drain, rs.Held = &d, d.Held
+		}
+	}
+	return rs
+}
+
+// Endpoints implements [admin.API].
+func (a *App) Endpoints(registry string) (admin.Endpoints, error) {
+	w := a.world.Load()
+	i, ok := w.Compiled.Snapshot.FindRegistry(registry)
+	if !ok {
+		return admin.Endpoints{}, fmt.Errorf("registry %q is %w: name its key or its global name", registry, admin.ErrNotFound)
+	}
+	r := &w.Config.Registries[i]
+	out := admin.Endpoints{
+		LoginServer: trimDot(r.GlobalName()), DataEndpoints: []admin.Endpoint{}, RegionalEndpoints: []admin.Endpoint{},
+	}
+	for j := range r.Replicas {
+		label := config.Label(r.Replicas[j].Region)
+		if r.DataEndpoints {
+			out.DataEndpoints = append(out.DataEndpoints, admin.Endpoint{Region: label, Endpoint: trimDot(r.DataName(label))})
+		}
+		if r.RegionalEndpoints {
+			out.RegionalEndpoints = append(out.RegionalEndpoints, admin.Endpoint{Region: label, Endpoint: trimDot(r.RegionalName(label))})
+		}
+	}
+	return out, nil
+}
+
+func trimDot(name string) string { return name[:len(name)-1] }
