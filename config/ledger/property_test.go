@@ -45,6 +45,7 @@ func diffState(a, b State) string { return cmp.Diff(a, b, cmpopts.EquateEmpty())
 // state in memory, the state in the file, the fold of the log onto the base, and
 // the fold of everything a caller was ever told are the same.
 func TestStateIsTheFoldOfTheLog(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name      string
 		maxEvents int

@@ -31,55 +31,55 @@ func (c *clock) move(d time.Duration) {
 	c.t = c.t.Add(d)
 }
 
-func tempPath(t testing.TB) string {
-	t.Helper()
-	return filepath.Join(t.TempDir(), "ledger.db")
+func tempPath(tb testing.TB) string {
+	tb.Helper()
+	return filepath.Join(tb.TempDir(), "ledger.db")
 }
 
-func mustOpen(t testing.TB, path string, o Options) *File {
-	t.Helper()
+func mustOpen(tb testing.TB, path string, o Options) *File {
+	tb.Helper()
 	if o.Now == nil {
 		o.Now = newClock().now
 	}
 	f, err := Open(path, o)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { f.Close() })
+	tb.Cleanup(func() { f.Close() })
 	return f
 }
 
-func mustAppend(t testing.TB, f *File, events ...Event) []Event {
-	t.Helper()
-	stored, err := f.Append(t.Context(), 0, events...)
+func mustAppend(tb testing.TB, f *File, events ...Event) []Event {
+	tb.Helper()
+	stored, err := f.Append(tb.Context(), 0, events...)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return stored
 }
 
-func mustState(t testing.TB, f *File) State {
-	t.Helper()
-	s, err := f.State(t.Context())
+func mustState(tb testing.TB, f *File) State {
+	tb.Helper()
+	s, err := f.State(tb.Context())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
 
-func mustClose(t testing.TB, f *File) {
-	t.Helper()
+func mustClose(tb testing.TB, f *File) {
+	tb.Helper()
 	if err := f.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
 // poll waits for a condition that comes true by itself.
-func poll(t testing.TB, what string, ok func() bool) {
-	t.Helper()
+func poll(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
 	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("waited in vain: %s", what)
+			tb.Fatalf("waited in vain: %s", what)
 		}
 	}
 }
@@ -95,6 +95,7 @@ func randomEvent(r *rand.Rand, at time.Time) Event {
 		e.Registry, e.Region = fmt.Sprintf("registry%d", r.IntN(2)), fmt.Sprintf("region%d", r.IntN(3))
 	case Config, GeoData:
 		e.Detail = fmt.Sprintf("sha256:%x", r.Uint64())
+	case Start:
 	}
 	switch {
 	case e.Kind == Routing && r.IntN(3) > 0:
