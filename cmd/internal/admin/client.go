@@ -1,11 +1,13 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -16,6 +18,7 @@ import (
 const maxReply = 512 << 20
 
 // Client talks to a running server over its unix socket. Safe for concurrent use.
+// What the server did not do comes back as a [StatusError].
 type Client struct {
 	socket string
 	http   *http.Client
@@ -29,36 +32,91 @@ func NewClient(path string) *Client {
 	}}}
 }
 
-// Explain asks what a client gets and why; client and resolver are as in [Clients].
-func (c *Client) Explain(ctx context.Context, registry, client, resolver string) (Explanation, error) {
-	var e Explanation
-	q := url.Values{"registry": {registry}, "client": {client}, "resolver": {resolver}}
-	return e, c.get(ctx, "/v1/explain?"+q.Encode(), &e)
+// StatusError is a request that the server answered with something else than 200.
+// It matches [ErrNotFound], [ErrInvalid] and [ErrRefused] by its code.
+type StatusError struct {
+	Code int
+	Text string // the server's words
 }
 
-// Status asks for the state of the server.
-func (c *Client) Status(ctx context.Context) (Status, error) {
-	var st Status
-	return st, c.get(ctx, "/v1/status", &st)
+// Error implements error.
+func (e *StatusError) Error() string { return e.Text }
+
+// Is implements the interface that errors.Is looks for.
+func (e *StatusError) Is(target error) bool {
+	switch e.Code {
+	case http.StatusNotFound:
+		return target == ErrNotFound
+	case http.StatusBadRequest:
+		return target == ErrInvalid
+	case http.StatusConflict:
+		return target == ErrRefused
+	}
+	return false
 }
 
-func (c *Client) get(ctx context.Context, path string, into any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://portolan"+path, nil)
+// get asks for a T; q may be empty.
+func get[T any](ctx context.Context, c *Client, path string, q url.Values) (T, error) {
+	if len(q) > 0 {
+		path += "?" + q.Encode()
+	}
+	return exchange[T](ctx, c, http.MethodGet, path, nil)
+}
+
+func post[T any](ctx context.Context, c *Client, path string, body any) (T, error) {
+	text, err := json.Marshal(body)
 	if err != nil {
-		return err
+		var none T
+		return none, err
+	}
+	return exchange[T](ctx, c, http.MethodPost, path, text)
+}
+
+func exchange[T any](ctx context.Context, c *Client, method, path string, body []byte) (T, error) {
+	var v T
+	resp, err := c.send(ctx, method, path, body)
+	if err != nil {
+		return v, err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxReply)).Decode(&v); err != nil {
+		return v, fmt.Errorf("the answer of the server at %s: %w: is this command as new as the server?", c.socket, err)
+	}
+	return v, nil
+}
+
+// send returns a response with status 200, whose body the caller closes.
+func (c *Client) send(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://portolan"+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("ask the server at %s: %w: is it running, and is that its admin.socket?", c.socket, err)
+		return nil, c.unreached(err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
 	}
 	defer resp.Body.Close()
-	body := json.NewDecoder(io.LimitReader(resp.Body, maxReply))
-	if resp.StatusCode != http.StatusOK {
-		var f Failure
-		if err := body.Decode(&f); err != nil || f.Error == "" {
-			return fmt.Errorf("the server at %s answers %s", c.socket, resp.Status)
-		}
-		return errors.New(f.Error)
+	var f Failure
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxReply)).Decode(&f); err != nil || f.Error == "" {
+		f.Error = fmt.Sprintf("the server at %s answers %s to %s %s: is it as new as this command?", c.socket, resp.Status, method, path)
 	}
-	return body.Decode(into)
+	return nil, &StatusError{resp.StatusCode, f.Error}
+}
+
+// unreached says what to try when there is no answer at all.
+func (c *Client) unreached(err error) error {
+	if outer, ok := errors.AsType[*url.Error](err); ok {
+		err = outer.Err // without the URL, which says nothing over a socket
+	}
+	next := "is it running, and is that its admin.socket?"
+	if errors.Is(err, fs.ErrPermission) {
+		next = "be its user or in its group, or use sudo"
+	}
+	return fmt.Errorf("ask the server at %s: %w: %s", c.socket, err, next)
 }

@@ -11,6 +11,8 @@ import (
 // many goroutines; those that change something return once it is durable. Their
 // errors wrap [ErrNotFound], [ErrRefused] or [ErrInvalid] where the request is at
 // fault.
+//
+//nolint:interfacebloat // the one list of what an operator can do; the server and tests want it whole
 type API interface {
 	// Explain decides for one client. subnet is the client subnet, or the zero
 	// Prefix.

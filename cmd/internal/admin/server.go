@@ -2,14 +2,12 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -34,8 +32,13 @@ const (
 	headerTimeout = 5 * time.Second
 	readTimeout   = 10 * time.Second
 	writeTimeout  = 30 * time.Second
+	idleTimeout   = 2 * time.Minute
 	maxHeader     = 16 << 10
+	maxBody       = 64 << 10
 	maxScrapes    = 4
+	maxFollowers  = 64
+	// stuckTimeout ends a follower that reads nothing.
+	stuckTimeout = 30 * time.Second
 )
 
 // Server is the admin socket and the metrics listener. Make one with [New].
@@ -45,11 +48,20 @@ type Server struct {
 	metrics net.Listener
 	servers []*http.Server
 	wg      sync.WaitGroup
+
+	// closing ends when Stop begins: streams, which would go on for ever, end then,
+	// while every other exchange may finish.
+	closing   context.Context
+	close     context.CancelFunc
+	followers chan struct{} // a slot for each stream
+	// Bounds of an exchange and of a write to a follower; tests shorten them.
+	read, stuck time.Duration
 }
 
 // New opens the listeners. On error none stays open.
 func New(o Options) (*Server, error) {
-	s := &Server{o: o}
+	s := &Server{o: o, followers: make(chan struct{}, maxFollowers), read: readTimeout, stuck: stuckTimeout}
+	s.closing, s.close = context.WithCancel(context.Background())
 	var err error
 	if o.Metrics != "" {
 		if s.metrics, err = net.Listen("tcp", o.Metrics); err != nil { //nolint:noctx // at start, nothing to cancel
@@ -110,8 +122,8 @@ func (s *Server) Start() {
 
 func (s *Server) serve(l net.Listener, h http.Handler) {
 	hs := &http.Server{
-		Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
-		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug),
+		Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: s.read, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug), ConnContext: withConn,
 	}
 	s.servers = append(s.servers, hs)
 	s.wg.Go(func() {
@@ -121,8 +133,10 @@ func (s *Server) serve(l net.Listener, h http.Handler) {
 	})
 }
 
-// Stop lets requests end until ctx is done, and closes the listeners.
+// Stop ends the streams, lets other requests finish until ctx is done, and closes
+// the listeners.
 func (s *Server) Stop(ctx context.Context) error {
+	s.close()
 	var errs []error
 	for _, hs := range s.servers {
 		if err := hs.Shutdown(ctx); err != nil {
@@ -146,86 +160,4 @@ func (s *Server) MetricsAddr() string {
 		return ""
 	}
 	return s.metrics.Addr().String()
-}
-
-// routes is the whole API.
-func (s *Server) routes() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", s.status)
-	mux.HandleFunc("GET /v1/explain", s.explain)
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.fail(w, http.StatusNotFound, r.Method+" "+r.URL.Path+" is not part of the API: see GET /v1/status and GET /v1/explain")
-	})
-	return mux
-}
-
-func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
-	s.reply(w, http.StatusOK, s.o.API.Status())
-}
-
-// explain takes registry, and client (an address or a prefix: the client subnet)
-// or resolver (the address that asks), or both.
-func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	asker, subnet, err := Clients(q.Get("client"), q.Get("resolver"))
-	if err != nil {
-		s.fail(w, http.StatusBadRequest, err.Error())
-		return
-	}
-	e, err := s.o.API.Explain(q.Get("registry"), asker, subnet)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		s.fail(w, http.StatusNotFound, err.Error())
-	case err != nil:
-		s.fail(w, http.StatusInternalServerError, err.Error())
-	default:
-		s.reply(w, http.StatusOK, e)
-	}
-}
-
-func (s *Server) fail(w http.ResponseWriter, code int, msg string) { s.reply(w, code, Failure{msg}) }
-
-func (s *Server) reply(w http.ResponseWriter, code int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(code)
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	if err := e.Encode(body); err != nil {
-		s.o.Log.Debug("an admin response was not taken", "error", err)
-	}
-}
-
-// Clients reads who asks from the words of an operator: client is an address or
-// a prefix that stands for the client subnet, resolver the address that asks.
-// A client address without a length is cut as resolvers cut it, to /24 or /56
-// (RFC 7871 section 11.1). With only one of the two, the other follows from it:
-// the client asks by itself, or the resolver sends no subnet.
-func Clients(client, resolver string) (asker netip.Addr, subnet netip.Prefix, err error) {
-	if resolver != "" {
-		if asker, err = netip.ParseAddr(resolver); err != nil {
-			return asker, subnet, fmt.Errorf("resolver %q is no address: write it like 192.0.2.53", resolver)
-		}
-	}
-	if client == "" {
-		if resolver == "" {
-			return asker, subnet, errors.New("nobody asks: name a client address or prefix, or a resolver")
-		}
-		return asker, subnet, nil
-	}
-	if subnet, err = netip.ParsePrefix(client); err != nil {
-		a, aerr := netip.ParseAddr(client)
-		if aerr != nil {
-			return asker, netip.Prefix{}, fmt.Errorf("client %q is no address or prefix: write it like 192.0.2.7 or 192.0.2.0/24", client)
-		}
-		bits := 56
-		if a = a.Unmap(); a.Is4() {
-			bits = 24
-		}
-		subnet = netip.PrefixFrom(a, bits)
-	}
-	subnet = subnet.Masked()
-	if !asker.IsValid() {
-		asker = subnet.Addr()
-	}
-	return asker, subnet, nil
 }

@@ -92,9 +92,11 @@ type RegistryStatus struct {
 
 // ReplicaStatus is one replica as health and routing see it.
 type ReplicaStatus struct {
-	Region string `json:"region"`
-	Routed bool   `json:"routed"`
-	Up     bool   `json:"up"`
+	// Registry is set where the replica is not listed under its registry.
+	Registry string `json:"registry,omitempty"`
+	Region   string `json:"region"`
+	Routed   bool   `json:"routed"`
+	Up       bool   `json:"up"`
 	// State is unknown, up, down, recovering, or unprobed.
 	State      string     `json:"state"`
 	Since      *time.Time `json:"since,omitempty"`
