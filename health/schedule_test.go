@@ -136,12 +136,12 @@ func TestOneOverrunIsOneFailure(t *testing.T) {
 }
 
 func TestNextDue(t *testing.T) {
-	for now, want := range map[time.Duration]time.Duration{
+	for now, want := range map[int]int{
 		0: 10, 9: 10, 10: 20, 11: 20, 19: 20, 20: 30, 12345: 12350,
 	} {
-		got := nextDue(epoch(), epoch().Add(now*time.Second), 10*time.Second)
-		if got != epoch().Add(want*time.Second) {
-			t.Errorf("at %d the next is due at %v, want %d", now, got.Sub(epoch()), want)
+		at := func(seconds int) time.Time { return epoch().Add(time.Duration(seconds) * time.Second) }
+		if got := nextDue(at(0), at(now), 10*time.Second); !got.Equal(at(want)) {
+			t.Errorf("at %d the next is due at %v, want %d", now, got.Sub(at(0)), want)
 		}
 	}
 }

@@ -5,12 +5,7 @@ package probe
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
-	"fmt"
-	"io"
 	"math/rand/v2"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
@@ -22,28 +17,6 @@ import (
 
 	"portolan.dev/health"
 )
-
-// standInEnv makes the test binary the target of the benchmarks instead, so that what
-// the target costs is not counted.
-const standInEnv = "PORTOLAN_BENCH_STAND_IN"
-
-// serveStandIn answers as a registry over HTTP and HTTPS, says where, and ends with its input.
-func serveStandIn() {
-	cert, _ := certificate(&testing.B{}, epoch, 100*365*24*time.Hour, "myregistry.example.io")
-	handler := status(http.StatusUnauthorized, "WWW-Authenticate", `Bearer realm="https://myregistry.example.io/token",service="x"`)
-	for _, config := range []*tls.Config{nil, {Certificates: []tls.Certificate{cert}}} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			panic(err)
-		}
-		fmt.Println(l.Addr())
-		if config != nil {
-			l = tls.NewListener(l, config)
-		}
-		go func() { _ = http.Serve(l, handler) }()
-	}
-	_, _ = io.Copy(io.Discard, os.Stdin)
-}
 
 // startStandIn returns the addresses of one in a process of its own.
 func startStandIn(b *testing.B) (plain, secure string) {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"portolan.dev/health"
@@ -97,6 +98,19 @@ func pass(detail string) health.Result {
 
 func fail(detail string) health.Result {
 	return health.Result{Verdict: health.Fail, Detail: clean(detail)}
+}
+
+// failed is the verdict on a target that err came of. Where this machine ran out of
+// something that is no verdict on the target: else all of them were down at once.
+func failed(err error) health.Result {
+	for _, ours := range []error{
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.EAGAIN, syscall.EADDRNOTAVAIL,
+	} {
+		if errors.Is(err, ours) {
+			return neutral("not probed, this machine is short of something: " + err.Error())
+		}
+	}
+	return fail(err.Error())
 }
 
 // neutral is the verdict on a target that answers but wants to be left alone.

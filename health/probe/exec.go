@@ -75,7 +75,7 @@ func (p *execProber) Probe(ctx context.Context) health.Result {
 	case err == nil || errors.Is(err, exec.ErrWaitDelay):
 		return pass(either(line, "exit 0"))
 	case !errors.As(err, &exit):
-		return fail(err.Error())
+		return failed(err)
 	case exit.ExitCode() == exitNeutral:
 		return neutral(either(line, exit.Error()))
 	case line != "":

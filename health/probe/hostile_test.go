@@ -1,12 +1,15 @@
 package probe
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -97,6 +100,20 @@ func TestClosedPort(t *testing.T) {
 	l.Close()
 	for _, typ := range []Type{Registry, HTTP, HTTPS, TCP, TLS} {
 		want(t, try(t, Spec{Type: typ, Address: address}), health.Fail, "connect: connection refused")
+	}
+}
+
+// TestShortageHere runs out of files, which says nothing of a target.
+func TestShortageHere(t *testing.T) {
+	for errno, verdict := range map[syscall.Errno]health.Verdict{
+		syscall.EMFILE: health.Neutral, syscall.EADDRNOTAVAIL: health.Neutral, syscall.ENOBUFS: health.Neutral,
+		syscall.ECONNREFUSED: health.Fail, syscall.EHOSTUNREACH: health.Fail, syscall.ENETUNREACH: health.Fail,
+	} {
+		d := newDialer("192.0.2.1:443", nil)
+		d.connect = func(context.Context, string, string) (net.Conn, error) {
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", errno)}
+		}
+		want(t, (&tcpProber{d}).Probe(t.Context()), verdict, "connect: "+errno.Error())
 	}
 }
 

@@ -48,7 +48,7 @@ func newHTTP(s *Spec) (*httpProber, error) {
 func (p *httpProber) Probe(ctx context.Context) health.Result {
 	r, err := p.dialer.exchange(ctx, p.request)
 	if err != nil {
-		return fail(err.Error())
+		return failed(err)
 	}
 	if !p.expected(r.status) {
 		return p.spec.refusal("", r)

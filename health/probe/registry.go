@@ -66,7 +66,7 @@ func (p *registryProber) Probe(ctx context.Context) health.Result {
 	case errors.As(err, &refused):
 		return refused.result
 	case err != nil:
-		return fail(err.Error())
+		return failed(err)
 	}
 	return pass(detail)
 }

@@ -3,6 +3,7 @@ package probe
 import (
 	"encoding/base64"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -132,7 +133,7 @@ func (s *standIn) token(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		fmt.Fprint(w, `{"errors":[{"code":"UNAUTHORIZED","message":"wrong password"}]}`)
 	case s.tokenWithoutUse:
-		fmt.Fprint(w, `{"token":"a\r\nX: y"}`)
+		fmt.Fprint(w, `{"token":"a\r\nX:y"}`)
 	default:
 		fmt.Fprintf(w, `{"access_token":"token-for-%s"}`, r.URL.Query().Get("scope"))
 	}
@@ -291,8 +292,27 @@ func TestRealmOfTheOperator(t *testing.T) {
 	if service.paths() != "GET /token" {
 		t.Errorf("the service was asked %s", service.paths())
 	}
+	cert, roots := certificate(t, epoch, 100*365*24*time.Hour, "localhost")
+	_, port, _ := net.SplitHostPort(secure(t, cert, service.ServeHTTP))
+	r.realm = "https://localhost:" + port + "/token"
+	s.Realm, s.ServerName, s.Verify, s.CA = r.realm, "myregistry.example.io", true, roots
+	want(t, try(t, s), health.Pass, "200 OK as u")
+	s.CA = nil
+	want(t, try(t, s), health.Fail, "token: tls: ")
 	s.Realm += "x"
 	want(t, try(t, s), health.Fail, "is not on the probed host")
+}
+
+// TestBlobMayNotLeaveTLS redirects the blob of a registry behind TLS.
+func TestBlobMayNotLeaveTLS(t *testing.T) {
+	manifest := fmt.Sprintf(`{"config":{"digest":"%s"}}`, digestOf(nil))
+	cert, _ := certificate(t, epoch, 100*365*24*time.Hour, "a")
+	s := Spec{Type: Registry, TLS: true, Manifest: repo + "@" + digestOf([]byte(manifest)), Blob: true}
+	for to, verdict := range map[string]health.Verdict{"https://data.example.net/x": health.Pass, "http://data.example.net/x": health.Fail} {
+		r := &standIn{manifest: manifest, blobRedirect: to}
+		s.Address = secure(t, cert, r.ServeHTTP)
+		want(t, try(t, s), verdict, "data.example.net")
+	}
 }
 
 func TestServedHere(t *testing.T) {

@@ -16,7 +16,7 @@ type tcpProber struct{ dialer *dialer }
 func (p *tcpProber) Probe(ctx context.Context) health.Result {
 	s, err := p.dialer.open(ctx)
 	if err != nil {
-		return fail(err.Error())
+		return failed(err)
 	}
 	s.close()
 	return pass("connected")
@@ -29,7 +29,7 @@ type tlsProber struct{ dialer *dialer }
 func (p *tlsProber) Probe(ctx context.Context) health.Result {
 	s, err := p.dialer.open(ctx)
 	if err != nil {
-		return fail(err.Error())
+		return failed(err)
 	}
 	defer s.close()
 	c, ok := s.Conn.(*tls.Conn)

@@ -1,7 +1,9 @@
 package probe
 
 import (
+	"errors"
 	"net"
+	"syscall"
 	"testing"
 	"time"
 
@@ -50,5 +52,11 @@ func TestTLS(t *testing.T) {
 
 func TestTCP(t *testing.T) {
 	want(t, try(t, Spec{Type: TCP, Address: raw(t, func(net.Conn) {})}), health.Pass, "connected")
-	want(t, try(t, Spec{Type: TCP, Address: raw(t, untilClosed)}), health.Pass, "connected")
+	// A reset and no FIN: that would leave TIME_WAIT here.
+	end := make(chan error, 1)
+	address := raw(t, func(c net.Conn) { _, err := c.Read(make([]byte, 1)); end <- err })
+	want(t, try(t, Spec{Type: TCP, Address: address}), health.Pass, "connected")
+	if err := <-end; !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the target saw %v, want a reset", err)
+	}
 }
