@@ -101,9 +101,21 @@ func (t *targets) resolve(ctx context.Context, target compile.Target) (time.Dura
 	// order is no change of what is served.
 	slices.SortFunc(addrs, netip.Addr.Compare)
 	packed := compile.PackAddresses(target, slices.Compact(addrs), t.a.o.Now().Add(wait))
-	t.w.Compiled.Snapshot.Resolved[target.Resolved].Store(packed)
+	before := t.w.Compiled.Snapshot.Resolved[target.Resolved].Swap(packed)
 	t.a.availability.resolved(t.w, target.Member)
+	if before != nil && !slices.Equal(before.From, packed.From) {
+		t.a.availability.readdressed(t.w, target.Member)
+	}
 	return wait, nil
+}
+
+// readdressed tells that a target has other addresses than before.
+func (v *availability) readdressed(w *World, m compile.Member) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.world == w {
+		v.raise(map[uint32]bool{w.Compiled.Snapshot.Registries[m.Registry].Zone: true})
+	}
 }
 
 func families(t compile.Target) []uint16 {
@@ -123,11 +135,14 @@ func lookup(ctx context.Context, servers []string, host string, qtype uint16) ([
 	q := new(dns.Msg)
 	q.SetQuestion(host, qtype)
 	q.SetEdns0(1232, false)
-	client := dns.Client{Timeout: targetTimeout}
+	client, stream := dns.Client{Timeout: targetTimeout}, dns.Client{Timeout: targetTimeout, Net: "tcp"}
 	err := errors.New("no resolver is configured: name one in /etc/resolv.conf")
 	for _, server := range servers {
 		var in *dns.Msg
-		if in, _, err = client.ExchangeContext(ctx, q, server); err != nil {
+		if in, _, err = client.ExchangeContext(ctx, q, server); err == nil && in.Truncated {
+			in, _, err = stream.ExchangeContext(ctx, q, server)
+		}
+		if err != nil {
 			continue
 		}
 		if in.Rcode != dns.RcodeSuccess {
