@@ -105,7 +105,7 @@ func (a *App) wire(w *World) error {
 	}
 	a.availability = &availability{
 		log: a.log, now: a.o.Now, record: a.record, down: make(map[string]bool), parked: make(map[string]bool),
-		overrides: make(map[ledger.Subject]*override), kick: make(chan struct{}, 1),
+		overrides: make(map[ledger.Subject]*override), kick: make(chan struct{}, 1), save: a.saveNow,
 	}
 	a.monitor = health.NewMonitor(health.Options{
 		Now: a.o.Now, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), //nolint:gosec // spreads probes
@@ -114,10 +114,11 @@ func (a *App) wire(w *World) error {
 	a.availability.monitor = a.monitor
 	a.availability.restore(state)
 	a.resume(w, state)
-	a.publish(w)
 	if saved := a.loadHolds(ctx); saved != nil {
+		w.Compiled.Snapshot.UnitSeed = saved.Seed
 		saved.restore(a.holds, a.numbering)
 	}
+	a.publish(w)
 	return a.bind(w)
 }
 
@@ -170,9 +171,6 @@ func (a *App) resume(w *World, state ledger.State) {
 		}
 	}
 	s.UnitSeed = rand.Uint64() //nolint:gosec // spoils guessing, guards no secret
-	if saved := a.loadHolds(context.Background()); saved != nil {
-		s.UnitSeed = saved.Seed
-	}
 	s.Moves = a.given.moves
 	s.Swaps = []uint32{uint32(a.started.Unix())}
 }

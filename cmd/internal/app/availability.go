@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,6 +37,9 @@ type availability struct {
 	unresolved map[compile.Member]bool
 	// overrides is what operators have said, by registry key and region label.
 	overrides map[ledger.Subject]*override
+	// save makes durable what clients were given, before a voluntary change: whoever
+	// was active then is known after a crash too.
+	save func()
 	// kick wakes the schedule when an override has come.
 	kick chan struct{}
 }
@@ -102,8 +106,41 @@ func (v *availability) adopt(w *World, swap func()) {
 	}
 	if old != nil {
 		carryHistory(old, w, v.now())
+	} else {
+		v.remember()
 	}
 	swap()
+}
+
+// remember gives a first world the moments of what the ledger says changed, so
+// that clients who were active then are held as if there had been no restart. The
+// masks of those moments are not recorded; those of now stand for them.
+func (v *availability) remember() {
+	s := v.world.Compiled.Snapshot
+	note := func(m compile.Member, at time.Time) {
+		if !at.IsZero() && !at.After(v.now()) {
+			live := &s.Live[m.Registry]
+			live.History.Note(decide.Change{At: uint32(at.Unix()), Masks: live.Masks()}, false)
+		}
+	}
+	for subject, o := range v.overrides {
+		m, ok := v.member(subject)
+		if !ok {
+			continue
+		}
+		if o.drain != nil {
+			note(m, o.drain.EffectiveAt)
+		}
+	}
+	for i := range v.world.Compiled.Endpoints {
+		e := &v.world.Compiled.Endpoints[i]
+		if v.now().Sub(e.Resume.UpAt) > decide.Keep*time.Second {
+			continue
+		}
+		for _, m := range v.world.Compiled.Members[e.Key] {
+			note(m, e.Resume.UpAt)
+		}
+	}
 }
 
 // endpointsOf returns, by replica number, 1 + the index of what decides for the
@@ -209,6 +246,9 @@ func (v *availability) changed(changes []health.Change) {
 		events = append(events, v.verdict(c, members))
 	}
 	v.record.append(context.Background(), events...)
+	if slices.ContainsFunc(changes, func(c health.Change) bool { return c.Up }) {
+		v.save()
+	}
 	zones := make(map[uint32]bool)
 	for _, c := range changes {
 		members := v.world.Compiled.Members[c.Endpoint]
@@ -306,12 +346,14 @@ func (v *availability) masks(m compile.Member, now decide.Masks) decide.Masks {
 	return decide.Masks{Routed: now.Routed.With(m.Region, routed), Up: now.Up.With(m.Region, up)}
 }
 
-// deadline publishes the end that the operator has set for holds on a replica.
+// deadline publishes when holds on a drained replica end at the latest: what the
+// operator was told holds over restarts, whatever is still known of the clients.
 func (v *availability) deadline(m compile.Member) {
-	live := &v.world.Compiled.Snapshot.Live[m.Registry]
+	s := v.world.Compiled.Snapshot
+	live := &s.Live[m.Registry]
 	var at uint32
-	if o := v.overrides[v.subject(m)]; o != nil && o.drain != nil && !o.drain.Deadline.IsZero() {
-		at = uint32(o.drain.Deadline.Unix())
+	if o := v.overrides[v.subject(m)]; o != nil && o.drain != nil {
+		at = uint32(holdsEnd(o, s.Registries[m.Registry].Policy).Unix())
 	}
 	was := live.Deadlines.Load()
 	if was == nil && at == 0 || was != nil && was[m.Region] == at {

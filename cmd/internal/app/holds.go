@@ -1,7 +1,9 @@
 package app
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -20,54 +22,78 @@ const (
 	savedVersion = 1
 )
 
-// savedHolds is the activity table as the ledger keeps it. Units are told apart by
-// a seeded hash, so the seed is saved too; registries and regions go by name.
-type savedHolds struct {
+// savedHead says what the numbers in a saved activity table mean. Units are told
+// apart by a seeded hash, so the seed is saved too; registries and regions go by
+// name. The units follow it, unitSize octets each.
+type savedHead struct {
 	Version    int                       `json:"version"`
 	Seed       uint64                    `json:"seed"`
 	Regions    [decide.MaxRegions]string `json:"regions"`
 	Registries map[uint32]string         `json:"registries"`
-	Units      []savedUnit               `json:"units"`
 }
 
-// savedUnit is one unit: key, last seen, hold's end, region, renewals, protected.
-type savedUnit [6]uint64
+// unitSize is key (8 octets), last seen (4), hold's end (4), region, renewals,
+// protected (1 each).
+const unitSize = 19
 
 // saveHolds writes the table and the serials to the ledger.
 func (a *App) saveHolds(ctx context.Context) error {
 	s := a.resolver.Snapshot()
-	saved := savedHolds{
+	head := savedHead{
 		Version: savedVersion, Seed: s.UnitSeed, Regions: a.numbering.RegionNames(), Registries: make(map[uint32]string),
 	}
+	var units []byte
 	oldest := uint32(a.o.Now().Add(-decide.Keep * time.Second).Unix())
 	a.holds.Each(func(k decide.Key, e decide.Entry) {
 		if e.LastSeen < oldest && e.Until < oldest {
 			return
 		}
-		if _, ok := saved.Registries[k.Registry()]; !ok {
-			saved.Registries[k.Registry()] = a.numbering.RegistryKey(k.Registry())
+		if _, ok := head.Registries[k.Registry()]; !ok {
+			head.Registries[k.Registry()] = a.numbering.RegistryKey(k.Registry())
 		}
-		protected := uint64(0)
-		if e.Protected {
-			protected = 1
-		}
-		saved.Units = append(saved.Units, savedUnit{uint64(k), uint64(e.LastSeen), uint64(e.Until), uint64(e.Region), uint64(e.Renewals), protected})
+		units = appendUnit(units, k, e)
 	})
-	blob, err := json.Marshal(saved)
+	blob, err := json.Marshal(head)
 	if err != nil {
 		return err
 	}
+	blob = append(append(blob, '\n'), units...)
 	if err := a.record.store.PutHolds(ctx, blob); err != nil {
 		return fmt.Errorf("save the activity table: %w", err)
 	}
 	serials := make(map[string]uint32)
-	for i := range a.world.Load().Config.Zones {
-		serials[a.world.Load().Config.Zones[i].Name] = s.Serials[i].Load()
+	zones := a.world.Load().Config.Zones
+	for i := range zones {
+		serials[zones[i].Name] = a.world.Load().Compiled.Snapshot.Serials[i].Load()
 	}
 	if err := a.record.store.SetSerials(ctx, serials); err != nil {
 		return fmt.Errorf("save the serials: %w", err)
 	}
 	return nil
+}
+
+func appendUnit(dst []byte, k decide.Key, e decide.Entry) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, uint64(k))
+	dst = binary.BigEndian.AppendUint32(dst, e.LastSeen)
+	dst = binary.BigEndian.AppendUint32(dst, e.Until)
+	protected := byte(0)
+	if e.Protected {
+		protected = 1
+	}
+	return append(dst, e.Region, e.Renewals, protected)
+}
+
+// saveNow saves before a voluntary change; a failure is an alarm and no obstacle.
+func (a *App) saveNow() {
+	if err := a.saveHolds(context.Background()); err != nil {
+		a.log.Warn("what clients were given is not saved; a crash now may move some", "error", err)
+	}
+}
+
+// savedHolds is a table that was saved.
+type savedHolds struct {
+	savedHead
+	units []byte
 }
 
 // loadHolds reads the table that was saved last. It returns nil when there is none
@@ -81,8 +107,9 @@ func (a *App) loadHolds(ctx context.Context) *savedHolds {
 	if len(blob) == 0 {
 		return nil
 	}
-	var saved savedHolds
-	if err := json.Unmarshal(blob, &saved); err != nil || saved.Version != savedVersion {
+	head, units, _ := bytes.Cut(blob, []byte("\n"))
+	saved := savedHolds{units: units}
+	if err := json.Unmarshal(head, &saved.savedHead); err != nil || saved.Version != savedVersion || len(units)%unitSize != 0 {
 		a.log.WarnContext(ctx, "the saved activity table is of another version; clients get what is nearest", "error", err)
 		return nil
 	}
@@ -91,28 +118,29 @@ func (a *App) loadHolds(ctx context.Context) *savedHolds {
 
 // restore fills the table, translating names to the numbers of this process.
 func (saved *savedHolds) restore(h *decide.Holds, n *compile.Numbering) {
-	regions := make(map[uint64]uint8)
+	regions := make(map[uint8]uint8)
 	for i, name := range saved.Regions {
 		if name == "" {
 			continue
 		}
 		if number, ok := n.Region(name); ok {
-			regions[uint64(i)] = number
+			regions[uint8(i)] = number
 		}
 	}
 	registries := make(map[uint32]uint32, len(saved.Registries))
 	for number, key := range saved.Registries {
 		registries[number] = n.Registry(key)
 	}
-	for _, u := range saved.Units {
-		key := decide.Key(u[0])
-		region, ok := regions[u[3]]
+	for u := saved.units; len(u) >= unitSize; u = u[unitSize:] {
+		key := decide.Key(binary.BigEndian.Uint64(u))
+		region, ok := regions[u[16]]
 		registry, known := registries[key.Registry()]
 		if !ok || !known {
 			continue
 		}
 		h.Put(key.WithRegistry(registry), decide.Entry{
-			LastSeen: uint32(u[1]), Until: uint32(u[2]), Region: region, Renewals: uint8(u[4]), Protected: u[5] == 1,
+			LastSeen: binary.BigEndian.Uint32(u[8:]), Until: binary.BigEndian.Uint32(u[12:]),
+			Region: region, Renewals: u[17], Protected: u[18] == 1,
 		})
 	}
 }

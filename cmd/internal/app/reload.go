@@ -20,6 +20,9 @@ import (
 func (a *App) Reload(ctx context.Context, dryRun bool) (admin.ReloadReport, error) {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
+	if a.stopped.Load() {
+		return admin.ReloadReport{}, fmt.Errorf("reload: %w: the server has stopped", admin.ErrRefused)
+	}
 	begin := a.o.Now()
 	old := a.world.Load()
 	next, err := a.build(old)
@@ -35,6 +38,7 @@ func (a *App) Reload(ctx context.Context, dryRun bool) (admin.ReloadReport, erro
 		// ---- Nothing below can fail. Above, nothing live has been touched. ----
 		a.targets.stop()
 		a.noteReload(old, next)
+		a.saveNow()
 		a.publishLocked(next)
 		if a.cancel != nil {
 			a.targets.start(context.WithoutCancel(ctx)) // ended by the next reload or by Stop

@@ -44,6 +44,7 @@ func (v *availability) schedule(ctx context.Context) {
 func (v *availability) takeEffect(ctx context.Context) (next time.Time) {
 	now := v.now()
 	zones := make(map[uint32]bool)
+	saved := false
 	later := func(t time.Time) {
 		if t.After(now) && (next.IsZero() || t.Before(next)) {
 			next = t
@@ -58,6 +59,10 @@ func (v *availability) takeEffect(ctx context.Context) (next time.Time) {
 			o.drain, o.undrainAt = nil, time.Time{}
 		}
 		if m, ok := v.member(subject); ok {
+			if live := v.world.Compiled.Snapshot.Live[m.Registry].Masks(); !saved && v.masks(m, live) != live {
+				v.save()
+				saved = true
+			}
 			v.publish(m, zones)
 		}
 		if o.nextRouting != nil {
