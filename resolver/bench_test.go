@@ -53,24 +53,43 @@ func BenchmarkAnswer(b *testing.B) {
 			}
 		})
 	}
+	// The same registry with clients held and not: what the activity table costs.
+	for _, holds := range []bool{false, true} {
+		name := "global-random-ecs-holds-off"
+		if holds {
+			name = "global-random-ecs-holds-on"
+		}
+		b.Run(name, func(b *testing.B) {
+			table := s.s.Holds
+			if !holds {
+				s.s.Holds = nil
+			}
+			defer func() { s.s.Holds = table }()
+			benchmarkRandomSubnets(b, s, "own.example.")
+		})
+	}
 	// Every query from another /24: the location table is met cold, as a busy
 	// server meets it.
-	b.Run("global-random-ecs", func(b *testing.B) {
-		msg, err := question("myregistry.example.io.", dns.TypeA, seattle).Pack()
-		if err != nil {
-			b.Fatal(err)
-		}
-		rng := rand.New(rand.NewPCG(1, 2))
-		subnets := make([][3]byte, 1<<20)
-		for i := range subnets {
-			subnets[i] = [3]byte{byte(1 + rng.IntN(223)), byte(rng.IntN(256)), byte(rng.IntN(256))}
-		}
-		b.ReportAllocs()
-		i := 0
-		for b.Loop() {
-			copy(msg[len(msg)-3:], subnets[i%len(subnets)][:])
-			s.udp.Answer(dst, msg, loopback, 0)
-			i++
-		}
-	})
+	b.Run("global-random-ecs", func(b *testing.B) { benchmarkRandomSubnets(b, s, "myregistry.example.io.") })
+}
+
+func benchmarkRandomSubnets(b *testing.B, s *server, name string) {
+	b.Helper()
+	msg, err := question(name, dns.TypeA, seattle).Pack()
+	if err != nil {
+		b.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	subnets := make([][3]byte, 1<<20)
+	for i := range subnets {
+		subnets[i] = [3]byte{byte(1 + rng.IntN(223)), byte(rng.IntN(256)), byte(rng.IntN(256))}
+	}
+	dst := make([]byte, 0, 4096)
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		copy(msg[len(msg)-3:], subnets[i%len(subnets)][:])
+		s.udp.Answer(dst, msg, loopback, int64(1_800_000_000+i>>20))
+		i++
+	}
 }

@@ -135,6 +135,7 @@ type server struct {
 func newServer(tb testing.TB, text string) *server {
 	tb.Helper()
 	s := build(tb, text).Snapshot
+	s.Holds = decide.NewHolds(200_000)
 	r := resolver.New(s, wire.CookieSecret{1, 2, 3})
 	r.Reserve(100)
 	return &server{tb, r, s, r.Worker(false), r.Worker(true)}
