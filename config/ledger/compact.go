@@ -18,19 +18,19 @@ const (
 
 // compact does one step: it deletes old events, and once none is left, what
 // is known of endpoints that have been up for long. It clears f.compacting when all is
-// done, or cannot be; then the next try is compactEvery events later.
+// done, or cannot be: then the next try is compactEvery events later.
 func (f *File) compact() {
 	more, err := f.deleteEvents()
 	if err == nil && !more {
 		more, err = f.forgetHealth()
 	}
-	f.compacting = more && err == nil
-	if !f.compacting {
-		f.unchecked = 0
-	}
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.compactErr = err
+	f.mu.Unlock()
+	if !more || err != nil {
+		f.unchecked = 0
+		f.compacting.Store(false)
+	}
 }
 
 // deleteEvents deletes the oldest events and folds them into the base. It says

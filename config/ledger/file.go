@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -35,11 +36,9 @@ type File struct {
 
 	holdsMu sync.Mutex // guards the file of the saved table
 
-	// first is the Seq of the oldest event kept, the rest is what compaction is at.
-	// Owned by the writing goroutine.
-	first      uint64
-	compacting bool
-	unchecked  int // events appended since the last compaction
+	compacting atomic.Bool // there are old events to look for; set and cleared by the writing goroutine
+	first      uint64      // Seq of the oldest event kept; owned by the writing goroutine
+	unchecked  int         // events appended since the last compaction; owned by it too
 
 	mu         sync.RWMutex  // guards what follows
 	state      State         // entries are replaced, never changed
@@ -54,6 +53,7 @@ type Stats struct {
 	// is above Last if none is kept.
 	First, Last uint64
 	Size        int64 // of the file, in bytes
+	Compacting  bool  // old events are being deleted
 	// CompactErr is why the last compaction failed, nil if it did not. It is tried
 	// again later; nothing else suffers but the size of the file.
 	CompactErr error
@@ -62,7 +62,7 @@ type Stats struct {
 // Stats returns the figures of f, as of the last change.
 func (f *File) Stats() (Stats, error) {
 	f.mu.RLock()
-	s := Stats{Last: f.state.Seq, CompactErr: f.compactErr}
+	s := Stats{Last: f.state.Seq, Compacting: f.compacting.Load(), CompactErr: f.compactErr}
 	f.mu.RUnlock()
 	err := f.view(func(tx *bbolt.Tx) error {
 		s.Size = tx.Size()
@@ -135,9 +135,9 @@ func (f *File) Close() error {
 		}
 		f.mu.Unlock()
 		if failed != nil {
-			// What bbolt has locked when it panicked is locked for good. Closing the file
-			// lets go of its lock; the mapping stays until the process ends.
-			f.closed = f.file.Close()
+			// What bbolt has locked when it panicked is locked for good, so db.Close might
+			// never return. The mapping stays until the process ends.
+			f.closed = errors.Join(unlockFile(f.file), f.file.Close())
 			return
 		}
 		f.closed = f.db.Close()

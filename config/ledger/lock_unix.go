@@ -15,7 +15,7 @@ import (
 const lockPoll = 50 * time.Millisecond
 
 // lockFile takes the lock bbolt is going to take, on the same open file, so that
-// nobody writes to it while its pages are checked. Closing the file lets go of it.
+// nobody writes to it while its pages are checked.
 func lockFile(f *os.File, timeout time.Duration) error {
 	for waited := time.Duration(0); ; waited += lockPoll {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
@@ -31,6 +31,9 @@ func lockFile(f *os.File, timeout time.Duration) error {
 		time.Sleep(lockPoll)
 	}
 }
+
+// unlockFile lets go of the lock. Closing the file does not while it is mapped.
+func unlockFile(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_UN) }
 
 // syncDir makes the creation or renaming of a file in dir durable.
 func syncDir(dir string) error {

@@ -67,6 +67,7 @@ func Open(path string, o Options) (*File, error) {
 		f.abandon()
 		return nil, advise(path, err)
 	}
+	f.compacting.Store(true)
 	go f.run() // ends with Close
 	return f, nil
 }
@@ -99,7 +100,8 @@ func (f *File) abandon() {
 	if f.db != nil {
 		_ = guard(f.db.Close)
 	}
-	if f.file != nil {
+	if f.file != nil { // bbolt panicked on the way, or it is closed already
+		_ = unlockFile(f.file)
 		_ = f.file.Close()
 	}
 }

@@ -16,27 +16,38 @@ import (
 func refold(t *testing.T, f *File) State {
 	t.Helper()
 	var s State
-	var first uint64
-	if err := f.view(func(tx *bbolt.Tx) (err error) { s, err = loadState(tx, bucketBase); return err }); err != nil {
-		t.Fatal(err)
-	}
-	first = s.Seq + 1
-	for next := first; ; {
-		events, err := f.Events(t.Context(), next, 100)
-		if err != nil {
-			t.Fatal(err)
+	err := f.view(func(tx *bbolt.Tx) (err error) {
+		if s, err = loadState(tx, bucketBase); err != nil {
+			return err
 		}
-		if len(events) == 0 {
-			return s
-		}
-		for _, e := range events {
-			if e.Seq != next {
-				t.Fatalf("event %d where %d should be", e.Seq, next)
+		return forEach(tx, bucketEvents, func(_, payload []byte) error {
+			e, err := decodeEvent(payload)
+			if e.Seq != s.Seq+1 {
+				t.Errorf("event %d follows %d", e.Seq, s.Seq)
 			}
 			s.Apply(e)
-			next++
-		}
+			return err
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
+	return s
+}
+
+// settled waits for the end of compaction.
+func settled(t *testing.T, f *File) Stats {
+	t.Helper()
+	var s Stats
+	poll(t, "compaction", func() (ok bool) {
+		var err error
+		s, err = f.Stats()
+		return err == nil && !s.Compacting
+	})
+	if s.CompactErr != nil {
+		t.Fatal(s.CompactErr)
+	}
+	return s
 }
 
 func diffState(a, b State) string { return cmp.Diff(a, b, cmpopts.EquateEmpty()) }
@@ -74,7 +85,9 @@ func TestStateIsTheFoldOfTheLog(t *testing.T) {
 				if r.IntN(10) == 0 { // compaction starts with Open
 					mustClose(t, f)
 					f = mustOpen(t, path, o)
-					poll(t, "compaction", func() bool { s, err := f.Stats(); return err == nil && s.Last-s.First < uint64(o.MaxEvents) })
+					if s := settled(t, f); s.Last-s.First >= uint64(o.MaxEvents) {
+						t.Fatalf("events %d to %d are kept, want %d", s.First, s.Last, o.MaxEvents)
+					}
 				}
 				state := mustState(t, f)
 				if d := diffState(refold(t, f), state); d != "" {

@@ -41,13 +41,12 @@ func (f *File) submit(ctx context.Context, w *write) error {
 // compaction, so that neither holds up the other.
 func (f *File) run() {
 	defer close(f.done)
-	f.compacting = true
 	for {
-		if f.compacting {
+		if f.compacting.Load() {
 			f.compact()
 		}
 		batch := f.collect()
-		if batch == nil && f.compacting {
+		if batch == nil && f.compacting.Load() {
 			select {
 			case <-f.stop:
 				return
@@ -69,7 +68,7 @@ func (f *File) run() {
 // there is compacting to do. It returns nothing then, and when f is being closed.
 func (f *File) collect() []*write {
 	var batch []*write
-	if !f.compacting {
+	if !f.compacting.Load() {
 		select {
 		case w := <-f.writes:
 			batch = append(batch, w)
@@ -144,7 +143,9 @@ func (f *File) commitOnce(batch []*write) error {
 	}
 	f.publish(s, serials)
 	f.unchecked += int(s.state.Seq - seq)
-	f.compacting = f.compacting || f.unchecked >= compactEvery
+	if f.unchecked >= compactEvery {
+		f.compacting.Store(true)
+	}
 	return nil
 }
 
