@@ -159,7 +159,7 @@ func (s *Situation) movedAt(region uint8, since uint32) (at uint32, ok bool) {
 		if ok && c.At >= at {
 			return false
 		}
-		if chosen, _ := Choose(s.Rank, c.Masks, s.AllDown); chosen != region {
+		if chosen, o := Choose(s.Rank, c.Masks, s.AllDown); chosen != region || o > AllDown {
 			at, ok = c.At, true
 			return false
 		}
