@@ -165,7 +165,7 @@ func wantNoSubnet(t *testing.T, c client, _ []byte, m *dns.Msg) {
 // wantSubnet wants an answer for a region, the client subnet as it was sent, and a
 // scope within bounds.
 func wantSubnet(region string, least, most uint8) expected {
-	return expected{opt: true, check: func(t *testing.T, c client, answer []byte, m *dns.Msg) {
+	return expected{opt: true, check: func(t *testing.T, c client, _ []byte, m *dns.Msg) {
 		t.Helper()
 		if len(m.Answer) != 2 || !bytes.Contains([]byte(m.Answer[0].String()), []byte("."+region+".geo.")) {
 			t.Errorf("%v: want %s: %v", c, region, m.Answer)

@@ -65,11 +65,16 @@ func (s *server) configure(t *testing.T, config string) {
 // file is one that the configuration names, by its path from the server's folder.
 type file struct{ name, text string }
 
-// write writes a file into the server's folder.
+// write writes a file into the server's folder, whole or not at all: a server that
+// reads it at this moment sees the old one.
 func (s *server) write(t *testing.T, f file) {
 	t.Helper()
 	text := strings.ReplaceAll(f.text, "$DIR", s.dir)
-	if err := os.WriteFile(filepath.Join(s.dir, f.name), []byte(text), 0o600); err != nil {
+	path := filepath.Join(s.dir, f.name)
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -96,18 +101,6 @@ func (s *server) learn(line string) {
 	if m := servingMetrics.FindStringSubmatch(line); m != nil {
 		s.metrics = m[1]
 	}
-}
-
-// addr returns the first address of a family.
-func (s *server) addr(v6 bool) netip.AddrPort {
-	s.t.Helper()
-	for _, a := range s.addrs {
-		if a.Addr().Is6() == v6 {
-			return a
-		}
-	}
-	s.t.Fatalf("no address of the family (IPv6: %v) in %v", v6, s.addrs)
-	return netip.AddrPort{}
 }
 
 // socket returns the path of the admin socket, where the configuration has
