@@ -13,10 +13,13 @@ const historySize = 8
 // time, any number of readers, no lock: readers retry while a write is under way.
 // The zero value is a registry that never changed.
 type History struct {
-	version  atomic.Uint32 // odd while written
-	count    atomic.Uint32 // changes ever noted
-	lastDown atomic.Uint32 // when a replica last went down, Unix seconds
-	ring     [historySize]noted
+	version atomic.Uint32 // odd while written
+	count   atomic.Uint32 // changes ever noted
+	ring    [historySize]noted
+	// downs is when each replica last went down, Unix seconds, by region number.
+	// Deaths are kept apart from the ring: later changes must not push one out, or a
+	// client would be held on a replica that died under it.
+	downs [MaxRegions]atomic.Uint32
 }
 
 type noted struct {
@@ -35,15 +38,57 @@ type Change struct {
 func (h *History) Note(c Change, died bool) {
 	h.version.Add(1)
 	n := h.count.Load()
+	was := ^Mask(0)
+	if n > 0 {
+		was = Mask(h.ring[(n-1)%historySize].up.Load())
+	}
 	slot := &h.ring[n%historySize]
 	slot.at.Store(c.At)
 	slot.routed.Store(uint64(c.Masks.Routed))
 	slot.up.Store(uint64(c.Masks.Up))
 	h.count.Store(n + 1)
 	if died {
-		h.lastDown.Store(c.At)
+		h.stamp(was&^c.Masks.Up, c)
 	}
 	h.version.Add(1)
+}
+
+// stamp notes when replicas went down. Which did is known by the change before;
+// where that does not say, all that are down now count.
+func (h *History) stamp(lost Mask, c Change) {
+	if lost == 0 {
+		lost = ^c.Masks.Up
+	}
+	for ; lost != 0; lost &= lost - 1 {
+		h.downs[lowest(lost)].Store(c.At)
+	}
+}
+
+// Carry makes h, which nobody reads yet, what from is in a configuration with other
+// region numbers: local gives the new number of each old one, [MaxRegions] or more
+// for a region that is gone. Unlike noting the changes again it keeps deaths, and
+// what is known to be forgotten. It must not run at the same time as from.Note.
+func (h *History) Carry(from *History, local *[MaxRegions]uint8) {
+	for i := range from.ring {
+		h.ring[i].at.Store(from.ring[i].at.Load())
+		h.ring[i].routed.Store(uint64(renumber(Mask(from.ring[i].routed.Load()), local)))
+		h.ring[i].up.Store(uint64(renumber(Mask(from.ring[i].up.Load()), local)))
+	}
+	for i, to := range local {
+		if to < MaxRegions {
+			h.downs[to].Store(from.downs[i].Load())
+		}
+	}
+	h.count.Store(from.count.Load())
+}
+
+func renumber(m Mask, local *[MaxRegions]uint8) (out Mask) {
+	for ; m != 0; m &= m - 1 {
+		if to := local[lowest(m)]; to < MaxRegions {
+			out = out.With(to, true)
+		}
+	}
+	return out
 }
 
 // Since calls f for the changes at or after t, oldest first, until f returns
@@ -78,7 +123,10 @@ func (h *History) read() (changes [historySize]Change, n int, total uint32) {
 
 // All returns the remembered changes, oldest first, and when a replica last went
 // down.
-func (h *History) All() ([]Change, uint32) {
-	changes, n, _ := h.read()
-	return append([]Change(nil), changes[:n]...), h.lastDown.Load()
+func (h *History) All() (changes []Change, lastDown uint32) {
+	all, n, _ := h.read()
+	for i := range h.downs {
+		lastDown = max(lastDown, h.downs[i].Load())
+	}
+	return append([]Change(nil), all[:n]...), lastDown
 }

@@ -130,15 +130,9 @@ func (s *Situation) alive(region uint8, since uint32) bool {
 	if !s.Configured.Has(region) || !s.Masks.Up.Has(region) {
 		return false
 	}
-	if s.History == nil || s.History.lastDown.Load() < since {
-		return true
-	}
-	alive := true
-	s.History.Since(since, func(c Change) bool {
-		alive = c.Masks.Up.Has(region)
-		return alive
-	})
-	return alive
+	// A death in the very second in which the unit was seen counts: leaving a replica
+	// that lives costs less than staying on one that died.
+	return s.History == nil || s.History.downs[region].Load() < since
 }
 
 // movedAt returns when base first moved away from region after since: the first
