@@ -16,7 +16,7 @@ import (
 // its type, whole and strictly: nothing is done on half of what was meant. It
 // returns which members were given.
 //
-// The size is bounded before anything is read, the time by the server's
+// No more than maxBody is ever read, and the time for it is bounded by the server's
 // ReadTimeout. Asking for the media type keeps out what a browser can be made to
 // send to another origin unasked.
 func decode(w http.ResponseWriter, r *http.Request, v any) (map[string]bool, error) {
@@ -40,15 +40,13 @@ func decode(w http.ResponseWriter, r *http.Request, v any) (map[string]bool, err
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	tooLarge := &fault{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is too large: at most %d octets are read", maxBody)}
-	if r.ContentLength > maxBody {
-		return nil, tooLarge
-	}
+	// Not even a Content-Length that says too much is refused before that: only
+	// MaxBytesReader makes net/http wait until the client has read why.
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var exceeded *http.MaxBytesError
 	switch {
 	case errors.As(err, &exceeded):
-		return nil, tooLarge
+		return nil, &fault{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is too large: at most %d octets are read", maxBody)}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, &fault{http.StatusRequestTimeout, "the body did not come in time: nothing was changed; send it at once"}
 	case err != nil:

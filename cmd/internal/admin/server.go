@@ -54,6 +54,7 @@ type Server struct {
 	closing   context.Context
 	close     context.CancelFunc
 	followers chan struct{} // a slot for each stream
+	fresh     fresh
 	// Bounds of an exchange and of a write to a follower; tests shorten them.
 	read, stuck time.Duration
 }
@@ -61,6 +62,7 @@ type Server struct {
 // New opens the listeners. On error none stays open.
 func New(o Options) (*Server, error) {
 	s := &Server{o: o, followers: make(chan struct{}, maxFollowers), read: readTimeout, stuck: stuckTimeout}
+	s.fresh.conns = make(map[net.Conn]struct{})
 	s.closing, s.close = context.WithCancel(context.Background())
 	var err error
 	if o.Metrics != "" {
@@ -124,6 +126,7 @@ func (s *Server) serve(l net.Listener, h http.Handler) {
 	hs := &http.Server{
 		Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: s.read, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug), ConnContext: withConn,
+		ConnState: s.fresh.changed,
 	}
 	s.servers = append(s.servers, hs)
 	s.wg.Go(func() {
@@ -137,6 +140,7 @@ func (s *Server) serve(l net.Listener, h http.Handler) {
 // the listeners.
 func (s *Server) Stop(ctx context.Context) error {
 	s.close()
+	s.fresh.end()
 	var errs []error
 	for _, hs := range s.servers {
 		if err := hs.Shutdown(ctx); err != nil {
