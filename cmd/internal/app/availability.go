@@ -387,8 +387,20 @@ func (v *availability) logChange(msg string, c health.Change, members []compile.
 }
 
 // subject names a replica as operators and the ledger do.
-func (v *availability) subject(m compile.Member) ledger.Subject {
-	s := v.world.Compiled.Snapshot
+func (v *availability) subject(m compile.Member) ledger.Subject { return subjectOf(v.world, m) }
+
+// here returns the number that the replica m of w has now; false if a reload has
+// taken it away. Whoever lets go of mu between learning a number and using it must
+// ask. v.mu is held.
+func (v *availability) here(w *World, m compile.Member) (compile.Member, bool) {
+	if w == v.world {
+		return m, true
+	}
+	return v.member(subjectOf(w, m))
+}
+
+func subjectOf(w *World, m compile.Member) ledger.Subject {
+	s := w.Compiled.Snapshot
 	return ledger.Subject{Registry: s.Registries[m.Registry].Key, Region: s.Regions[m.Region].Label}
 }
 
@@ -424,36 +436,45 @@ func (v *availability) resolved(w *World, m compile.Member) {
 	v.raise(zones)
 }
 
-// status returns what health knows of one replica; false if it is not probed.
-func (v *availability) status(m compile.Member) (health.Status, bool) {
+// status returns what health knows of one replica of w; false if it is not probed.
+func (v *availability) status(w *World, m compile.Member) (health.Status, bool) {
 	v.mu.Lock()
-	e := v.endpoint[v.world.Compiled.Snapshot.ReplicaNumber(m.Registry, m.Region)]
-	var key string
-	if e != 0 {
-		key = v.world.Compiled.Endpoints[e-1].Key
+	key := ""
+	if m, ok := v.here(w, m); ok {
+		key = v.probed(m)
 	}
 	v.mu.Unlock()
-	if e == 0 {
+	if key == "" {
 		return health.Status{}, false
 	}
 	return v.monitor.Status(key)
 }
 
-// excluded says in one line why a replica is out, for explanations; "" if health
-// and operator let it in.
-func (v *availability) excluded(registry int, region uint8) string {
-	m := compile.Member{Registry: registry, Region: region}
-	v.mu.Lock()
-	text := v.excludedByOperator(m)
-	parked := false
-	if e := v.endpoint[v.world.Compiled.Snapshot.ReplicaNumber(registry, region)]; e != 0 {
-		parked = v.parked[v.world.Compiled.Endpoints[e-1].Key]
+// probed returns the key of the endpoint that decides for a replica; "" for one
+// that is not probed. v.mu is held.
+func (v *availability) probed(m compile.Member) string {
+	e := v.endpoint[v.world.Compiled.Snapshot.ReplicaNumber(m.Registry, m.Region)]
+	if e == 0 {
+		return ""
 	}
+	return v.world.Compiled.Endpoints[e-1].Key
+}
+
+// excluded says in one line why a replica of w is out, for explanations; "" if
+// health and operator let it in.
+func (v *availability) excluded(w *World, m compile.Member) string {
+	v.mu.Lock()
+	now, ok := v.here(w, m)
+	if !ok {
+		v.mu.Unlock()
+		return "no longer configured"
+	}
+	text, parked := v.excludedByOperator(now), v.parked[v.probed(now)]
 	v.mu.Unlock()
 	if text != "" {
 		text += "; "
 	}
-	st, ok := v.status(m)
+	st, ok := v.status(w, m)
 	switch {
 	case parked:
 		text += "recovered, waits for portolan failback"

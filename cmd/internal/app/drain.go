@@ -24,11 +24,12 @@ func (a *App) Drain(ctx context.Context, r admin.DrainRequest) ([]admin.DrainSta
 	if err == nil {
 		err = v.drain(ctx, r, members)
 	}
+	w := v.world
 	v.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	return a.drainStatuses(members), nil
+	return a.drainStatuses(w, members), nil
 }
 
 // drain makes a drain durable and then known. What is drained already keeps the
@@ -90,11 +91,12 @@ func (a *App) Undrain(ctx context.Context, s admin.Selector, by, reason string) 
 	if err == nil {
 		err = v.undrain(ctx, members, by, reason)
 	}
+	w := v.world
 	v.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	return a.drainStatuses(members), nil
+	return a.drainStatuses(w, members), nil
 }
 
 // undrain ends drains after the grace time; one that has not taken effect yet
@@ -141,11 +143,12 @@ func (a *App) SetRouting(ctx context.Context, r admin.RoutingRequest) (admin.Rep
 		return admin.ReplicaStatus{}, fmt.Errorf("replica %s/%s is %w: see `portolan replication list`", r.Registry, r.Region, admin.ErrNotFound)
 	}
 	err := v.setRouting(ctx, r, m)
+	w := v.world
 	v.mu.Unlock()
 	if err != nil {
 		return admin.ReplicaStatus{}, err
 	}
-	return a.replicaStatus(m, a.activity(), a.shares.latest()), nil
+	return a.replicaStatus(w, m, a.activity(), a.shares.latest()), nil
 }
 
 // setRouting makes a routing switch durable and then known. v.mu is held.

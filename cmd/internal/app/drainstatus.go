@@ -20,21 +20,25 @@ func (a *App) Drains(_ context.Context, s admin.Selector) ([]admin.DrainStatus, 
 			drained = append(drained, m)
 		}
 	}
+	w := v.world
 	v.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	return a.drainStatuses(drained), nil
+	return a.drainStatuses(w, drained), nil
 }
 
-// drainStatuses describes replicas as drains see them.
-func (a *App) drainStatuses(members []compile.Member) []admin.DrainStatus {
+// drainStatuses describes replicas of w as drains see them. Those that a reload has
+// taken away meanwhile are left out.
+func (a *App) drainStatuses(w *World, members []compile.Member) []admin.DrainStatus {
 	out := make([]admin.DrainStatus, 0, len(members))
 	activity := a.activity()
 	a.availability.mu.Lock()
 	defer a.availability.mu.Unlock()
 	for _, m := range members {
-		out = append(out, a.drainStatus(m, activity))
+		if m, ok := a.availability.here(w, m); ok {
+			out = append(out, a.drainStatus(m, activity))
+		}
 	}
 	return out
 }

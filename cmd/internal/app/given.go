@@ -9,6 +9,7 @@ import (
 
 	"portolan.dev/cmd/internal/admin"
 	"portolan.dev/resolver"
+	"portolan.dev/resolver/compile"
 	"portolan.dev/resolver/decide"
 )
 
@@ -60,7 +61,7 @@ func (g *given) note(m resolver.Move) {
 	reason := "another replica is nearer"
 	if region := w.Compiled.Snapshot.Local[m.Before]; region != decide.None {
 		if registry, ok := w.Compiled.Index[g.a.numbering.RegistryKey(m.Key.Registry())]; ok && w.Compiled.Snapshot.Registries[registry].Configured.Has(region) {
-			if why := g.a.availability.excluded(registry, region); why != "" {
+			if why := g.a.availability.excluded(w, compile.Member{Registry: registry, Region: region}); why != "" {
 				reason = why
 			}
 		} else {

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"portolan.dev/config/ledger"
 	"portolan.dev/geo"
 	"portolan.dev/resolver"
+	"portolan.dev/resolver/compile"
 )
 
 // Reload implements [admin.API]: it reads configuration and location data again
@@ -44,6 +46,9 @@ func (a *App) Reload(ctx context.Context, dryRun bool) (admin.ReloadReport, erro
 			a.targets.start(context.WithoutCancel(ctx)) // ended by the next reload or by Stop
 		}
 		a.metrics.reloaded(true, a.o.Now(), a.o.Now().Sub(begin))
+		// The old world's arrays are large and garbage now; a server that is reloaded
+		// often must not look twice its size.
+		debug.FreeOSMemory()
 		a.log.InfoContext(ctx, "reloaded", "took", a.o.Now().Sub(begin).Round(time.Millisecond), "changes", report.Changes,
 			"moved_cells", report.MovedCells, "generation", next.Compiled.Snapshot.Generation)
 		for _, name := range report.Restart {
@@ -72,7 +77,11 @@ func (a *App) publish(w *World) {
 
 func (a *App) publishLocked(w *World) {
 	s := w.Compiled.Snapshot
-	s.Excluded = a.availability.excluded
+	// A query, or an explanation, may still hold this snapshot when the next one is
+	// served and its numbers mean something else.
+	s.Excluded = func(registry int, region uint8) string {
+		return a.availability.excluded(w, compile.Member{Registry: registry, Region: region})
+	}
 	a.resolver.Reserve(a.slots.Len())
 	a.targets = newTargets(a, w)
 	a.availability.adopt(w, func() {

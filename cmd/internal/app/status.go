@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"strings"
 
 	"portolan.dev/cmd/internal/admin"
 	"portolan.dev/cmd/internal/version"
@@ -28,13 +29,31 @@ func (a *App) Status() admin.Status {
 		reg := admin.RegistryStatus{Registry: r.Key, Name: r.Name, Holds: r.Policy.Hold > 0, NoHolds: noHolds(w, i)}
 		for region := range uint8(len(s.Regions)) {
 			if r.Configured.Has(region) {
-				reg.Replicas = append(reg.Replicas, a.replicaStatus(compile.Member{Registry: i, Region: region}, act, lately))
+				reg.Replicas = append(reg.Replicas, a.replicaStatus(w, compile.Member{Registry: i, Region: region}, act, lately))
 			}
 		}
 		st.Registries = append(st.Registries, reg)
 	}
 	return st
 }
+
+// HoldWarnings names the registries that hold nobody although nothing in the file
+// says so.
+func HoldWarnings(w *World) []string {
+	var keys []string
+	for i := range w.Config.Registries {
+		if w.Config.Registries[i].Sticky.Hold > 0 && noHolds(w, i) != "" {
+			keys = append(keys, w.Config.Registries[i].Key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("holds are off for %d registries (%s): %s", len(keys), strings.Join(keys[:min(len(keys), 5)], ", "), severalServers)}
+}
+
+// severalServers is why holds are off by default, and what to do.
+const severalServers = "the zone has several name servers that share no ledger: use one, or a longer sticky.ttl (120s to 300s)"
 
 // noHolds says why a registry holds nobody; "" if it does.
 func noHolds(w *World, registry int) string {
@@ -45,19 +64,19 @@ func noHolds(w *World, registry int) string {
 	case c.Sticky.Hold == 0:
 		return "sticky.hold is 0"
 	}
-	return "the zone has several name servers that share no ledger: use one, or a longer sticky.ttl (120s to 300s)"
+	return severalServers
 }
 
-// replicaStatus describes one replica.
-func (a *App) replicaStatus(m compile.Member, act *activity, lately recent) admin.ReplicaStatus {
-	s := a.world.Load().Compiled.Snapshot
+// replicaStatus describes one replica of w.
+func (a *App) replicaStatus(w *World, m compile.Member, act *activity, lately recent) admin.ReplicaStatus {
+	s := w.Compiled.Snapshot
 	r := &s.Registries[m.Registry]
 	masks := s.Live[m.Registry].Masks()
 	rs := admin.ReplicaStatus{
 		Region: s.Regions[m.Region].Label, State: "unprobed",
 		Routed: masks.Routed.Has(m.Region), Up: masks.Up.Has(m.Region),
 	}
-	if st, ok := a.availability.status(m); ok {
+	if st, ok := a.availability.status(w, m); ok {
 		rs.State, rs.Last, rs.Flaps = st.State.String(), st.Last.Detail, st.Flaps
 		rs.Since = optional(st.Since)
 		if st.State == health.Recovering {
@@ -70,6 +89,10 @@ func (a *App) replicaStatus(m compile.Member, act *activity, lately recent) admi
 	v := a.availability
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	m, ok := v.here(w, m)
+	if !ok {
+		return rs
+	}
 	if o := v.overrides[v.subject(m)]; o != nil {
 		if o.routing != nil {
 			rs.RoutingBy = o.routingBy

@@ -50,6 +50,7 @@ there is any.`,
 			for _, warning := range w.Config.Warnings {
 				c.Warnings = append(c.Warnings, warning.Error())
 			}
+			c.Warnings = append(c.Warnings, app.HoldWarnings(w)...)
 			return out.print(e.out, c, func(w io.Writer) { c.table(w) })
 		},
 	}

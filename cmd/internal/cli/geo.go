@@ -17,7 +17,7 @@ import (
 )
 
 func (e *env) geo() *cobra.Command {
-	cmd := &cobra.Command{Use: "geo", Short: "Look at location data"}
+	cmd := &cobra.Command{Use: "geo", Short: "Look at location data", Args: cobra.ArbitraryArgs, RunE: groupRun}
 	cmd.AddCommand(e.geoLookup())
 	return cmd
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -72,6 +73,8 @@ one global name answers each client with the nearest healthy replica.
 Exit codes: 0 all is well; 1 the answer is no or something failed; 2 the command
 line is wrong.`,
 		Version:           version.Version(),
+		Args:              cobra.ArbitraryArgs, // unknown verbs are told below, as mistakes of usage
+		RunE:              groupRun,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
@@ -79,6 +82,18 @@ line is wrong.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(e.serve(), e.demo(), e.check(), e.probe(), e.explain(), e.status(), e.geo(), e.version())
 	return root
+}
+
+// groupRun is what a command that only groups others does: help, or say that there
+// is no such verb.
+func groupRun(cmd *cobra.Command, a []string) error {
+	if len(a) == 0 {
+		return cmd.Help()
+	}
+	if near := cmd.SuggestionsFor(a[0]); len(near) > 0 {
+		return usageError{fmt.Errorf("unknown command %q: did you mean %s?", a[0], strings.Join(near, " or "))}
+	}
+	return usageError{fmt.Errorf("unknown command %q", a[0])}
 }
 
 // args wraps a cobra argument check so that its errors are mistakes of usage.
