@@ -21,6 +21,7 @@ type Config struct {
 	Regions    []Region
 	Probes     []Probe
 	Registries []Registry
+	Notify     []Notify
 	// Files lists every file read, in the order read, the main file first.
 	// Paths are as given or found, relative to the working directory unless
 	// the main file was given by an absolute path.

@@ -19,6 +19,7 @@ type decoder struct {
 	// What has a name, by name, in all files: where it was given first.
 	zones, regions, probes, registries, networks map[string]*place
 	prefixes                                     map[netip.Prefix]*place
+	receivers                                    map[string]*place // by URL
 
 	// References are checked when every file is read: what they name may stand
 	// in a later one.
@@ -56,6 +57,7 @@ type sections struct {
 	sticky      *section[Sticky]
 	replica     *section[Replica]
 	data        *section[DataEndpoint]
+	notify      *section[Notify]
 }
 
 func newDecoder(opts Options) *decoder {
@@ -69,6 +71,7 @@ func newDecoder(opts Options) *decoder {
 		registries: map[string]*place{},
 		networks:   map[string]*place{},
 		prefixes:   map[netip.Prefix]*place{},
+		receivers:  map[string]*place{},
 	}
 	s := &d.sections
 	s.server, s.tcp = newUnited(d, serverFields()), newUnited(d, tcpFields())
@@ -79,6 +82,7 @@ func newDecoder(opts Options) *decoder {
 	s.probe = newSection(d, probeFields())
 	s.registry, s.sticky = newSection(d, registryFields()), newSection(d, stickyFields())
 	s.replica, s.data = newSection(d, replicaFields()), newSection(d, dataFields())
+	s.notify = newSection(d, notifyFields())
 	s.top = newUnited(d, topFields())
 	s.registry.base.Sticky = s.sticky.base
 	s.server.base.TCP = s.tcp.base
@@ -106,6 +110,7 @@ func topFields() []field[Config] {
 		{name: "regions", typ: "mapping of region names", open: true, set: decodeRegions},
 		{name: "probes", typ: "mapping of probe names", open: true, set: decodeProbes},
 		{name: "registries", typ: "mapping of registry keys", open: true, set: decodeRegistries},
+		{name: "notify", typ: "list of receivers", open: true, set: decodeNotify},
 	}
 }
 

@@ -32,6 +32,7 @@ func Reference() []Key {
 		keys("registries.<key>.sticky.", stickyFields()),
 		keys("registries.<key>.replicas.<region>.", replicaFields()),
 		keys("registries.<key>.replicas.<region>.data.", dataFields()),
+		keys("notify[].", notifyFields()),
 	)
 }
 
