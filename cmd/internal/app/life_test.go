@@ -34,7 +34,7 @@ func probedText(west, europe *standIn) string {
 zones: {example.io: {nameservers: {ns1: [192.0.2.53]}}}
 probes: {p: {type: registry, tls: false, interval: 100ms, timeout: 90ms, fall: 2, rise: 2}}
 registries:
-  a: {recovery_hold: 0s, replicas: {westus: {addresses: [192.0.2.10], probe: p, probe_target: "` + west.addr() +
+  a: {recovery_hold: 0s, sticky: off, replicas: {westus: {addresses: [192.0.2.10], probe: p, probe_target: "` + west.addr() +
 		`"}, westeurope: {addresses: [192.0.2.40], probe: p, probe_target: "` + europe.addr() + `"}}}
 `
 }
@@ -89,6 +89,32 @@ func TestHealth(t *testing.T) {
 	eventually(t, "the replica is used again", func() bool { return served() == "192.0.2.10" })
 	if serial := s.serial(t, "example.io."); serial <= last {
 		t.Errorf("serial %d after %d", serial, last)
+	}
+}
+
+// An explanation may hold a snapshot that has been replaced, whose numbers mean
+// something else by now.
+func TestExplainOfThePast(t *testing.T) {
+	west, europe := newStandIn(t), newStandIn(t)
+	west.broken.Store(true)
+	text := probedText(west, europe)
+	s := start(t, text+"  z: {replicas: {westus: {addresses: [192.0.2.99]}, eastus: {addresses: [192.0.2.98]}}}\n")
+	eventually(t, "the broken replica is down", func() bool { return !s.Status().Registries[0].Replicas[0].Up })
+	past := s.World().Compiled.Snapshot
+	// "first" takes the number of "a", and "z" is gone.
+	s.write(t, strings.Replace(text, "registries:\n", "registries:\n  first: {replicas: {eastus: {addresses: [192.0.2.97]}}}\n", 1))
+	s.reload(t)
+	for i := range past.Registries {
+		for region := range past.Regions {
+			if !past.Registries[i].Configured.Has(uint8(region)) {
+				continue
+			}
+			what := past.Registries[i].Key + "/" + past.Regions[region].Label
+			want := map[string]string{"a/westus": "down since", "z/westus": "no longer configured", "z/eastus": "no longer configured"}[what]
+			if got := past.Excluded(i, uint8(region)); !strings.HasPrefix(got, want) || want == "" && got != "" {
+				t.Errorf("%s: %q, want %q", what, got, want)
+			}
+		}
 	}
 }
 

@@ -138,8 +138,8 @@ func TestFailedReload(t *testing.T) {
 		{"an empty file", "", "", []string{"portolan.yaml:"}},
 		{"several errors", strings.NewReplacer("westeurope:", "nowhere:", "regional_endpoints", "regional_endpoint", "192.0.2.10]", "192.0.2.400]").Replace(contoso), "",
 			[]string{"nowhere", "regional_endpoint", "192.0.2.400"}},
-		{"no location data", strings.Replace(contoso, "zones:", "geo: {database: DIR/gone.mmdb}\nzones:", 1), "", []string{"geo.database", "gone.mmdb"}},
-		{"no location data in the file", strings.Replace(contoso, "zones:", "geo: {database: DIR/example.zone}\nzones:", 1), "mail A 192.0.2.80\n",
+		{"no location data", strings.Replace(contoso, "city.mmdb", "gone.mmdb", 1), "", []string{"geo.database", "gone.mmdb"}},
+		{"no location data in the file", strings.Replace(contoso, "city.mmdb", "example.zone", 1), "mail A 192.0.2.80\n",
 			[]string{"geo.database", "example.zone"}},
 		{"a zone file with errors", contoso, "mail A 192.0.2.81\na NS b\nc NS d\n", []string{"example.zone:2:", "example.zone:3:"}},
 		{"a zone file that cannot be parsed", contoso, "mail A nonsense\n", []string{"example.zone:", "line: 1"}},
@@ -188,6 +188,11 @@ func TestFailedReload(t *testing.T) {
 func TestFailedStart(t *testing.T) {
 	taken := startContoso(t)
 	dir := t.TempDir()
+	data, err := places()
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(dir, "city.mmdb"), string(data))
 	for what, text := range map[string]string{
 		"address": strings.Replace(strings.ReplaceAll(contoso, ", records: DIR/example.zone", ""), "127.0.0.1:0\"]", taken.Addrs()[0].String()+"\"]", 1),
 		"metrics": strings.Replace(strings.ReplaceAll(contoso, ", records: DIR/example.zone", ""), "metrics: \"127.0.0.1:0", "metrics: \""+taken.MetricsAddr(), 1),
