@@ -44,8 +44,8 @@ func (s *Snapshot) decide(r *Registry, live *Availability, c *client, now int64)
 		return region, outcome
 	}
 	situation := s.situation(r, live, rank, masks)
-	held := false
-	if region, held = s.Holds.Serve(s.unitKey(r, c), region, uint32(now), &situation); held {
+	region, held := s.Holds.Serve(s.unitKey(r, c), region, uint32(now), &situation)
+	if held {
 		outcome = decide.Held
 	}
 	if situation.Before != decide.None {

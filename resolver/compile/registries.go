@@ -1,8 +1,10 @@
 package compile
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"net/netip"
 
 	"portolan.dev/config"
@@ -205,41 +207,49 @@ func cname(owner, target []byte, ttl uint32) wire.RR {
 
 // packParts packs alias and addresses. Each family is packed behind the alias by
 // a packer of its own, so that both begin at the same offset of a response.
-func (b *builder) packParts(global, owner []byte, ttl uint32, alias []wire.RR, addrs []netip.Addr, out *resolver.Replica) error {
+func (b *builder) packParts(global, owner []byte, ttl uint32, alias []wire.RR, replica *config.Replica, out *resolver.Replica) error {
+	if len(b.s.Bodies) > math.MaxUint32-2*math.MaxUint16 {
+		return errors.New("more than 4 GiB of answers: split the registries over several servers")
+	}
 	out.AliasCount = uint8(len(alias))
-	for _, family := range []uint16{wire.TypeA, wire.TypeAAAA} {
-		p := wire.NewPacker(global)
-		for _, rr := range alias {
-			if err := p.Add(rr); err != nil {
-				return err
-			}
+	body, aliasLen, err := packRecords(global, alias)
+	if err != nil {
+		return err
+	}
+	b.s.Bodies = append(b.s.Bodies, body...)
+	out.Alias = uint16(aliasLen)
+	for _, set := range addressSets(replica.Addresses, ttl) {
+		if len(set.Data) > math.MaxUint8 {
+			return fmt.Errorf("region %s: %d addresses of one family: use at most 255", replica.Region, len(set.Data))
 		}
-		aliasLen := len(p.Bytes())
-		count := 0
-		for _, set := range addressSets(addrs, ttl) {
-			if set.Type != family {
-				continue
-			}
-			for _, data := range set.Data {
-				if err := p.Add(wire.RR{Owner: owner, Type: family, Class: wire.ClassIN, TTL: ttl, Data: data}); err != nil {
-					return err
-				}
-				count++
-			}
+		rrs := slices.Clone(alias)
+		for _, data := range set.Data {
+			rrs = append(rrs, wire.RR{Owner: owner, Type: set.Type, Class: wire.ClassIN, TTL: set.TTL, Data: data})
 		}
-		if count > math.MaxUint8 || len(b.s.Bodies) > math.MaxUint32-math.MaxUint16 {
-			return fmt.Errorf("%d addresses of one family: use at most 255", count)
+		packed, _, err := packRecords(global, rrs)
+		if err != nil {
+			return err
 		}
-		size := uint16(len(p.Bytes()) - aliasLen)
-		if family == wire.TypeA {
-			b.s.Bodies = append(b.s.Bodies, p.Bytes()...)
-			out.Alias, out.IPv4, out.IPv4Count = uint16(aliasLen), size, uint8(count)
+		part := packed[aliasLen:]
+		b.s.Bodies = append(b.s.Bodies, part...)
+		if set.Type == wire.TypeA {
+			out.IPv4, out.IPv4Count = uint16(len(part)), uint8(len(set.Data))
 		} else {
-			b.s.Bodies = append(b.s.Bodies, p.Bytes()[aliasLen:]...)
-			out.IPv6, out.IPv6Count = size, uint8(count)
+			out.IPv6, out.IPv6Count = uint16(len(part)), uint8(len(set.Data))
 		}
 	}
 	return nil
+}
+
+// packRecords packs records behind a question about global.
+func packRecords(global []byte, rrs []wire.RR) (body []byte, size int, err error) {
+	p := wire.NewPacker(global)
+	for _, rr := range rrs {
+		if err := p.Add(rr); err != nil {
+			return nil, 0, err
+		}
+	}
+	return p.Bytes(), len(p.Bytes()), nil
 }
 
 // masks returns what the configuration alone says of the replicas of registry i:

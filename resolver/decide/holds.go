@@ -177,22 +177,21 @@ func (b *bucket) find(k Key) (w *way, state uint64) {
 	return nil, 0
 }
 
-// insert gives a way to a unit that is not there, if one may be taken, and reports
-// whether the unit is there now.
-func (b *bucket) insert(k Key, e Entry) bool {
+// insert gives a way to a unit that is not there, if one may be taken.
+func (b *bucket) insert(k Key, e Entry) {
 	b.acquire()
 	defer b.release()
 	if w, _ := b.find(k); w != nil {
-		return true // another worker was first
+		return // another worker was first
 	}
 	w := b.victim(e.LastSeen)
 	if w == nil {
-		return false
+		return
 	}
+	e.Protected = e.Protected && b.mayProtect() // loaded from a larger table, maybe
 	w.key.Store(0)
 	w.state.Store(e.pack() | (w.state.Load()+1)&epochMask)
 	w.key.Store(uint64(k))
-	return true
 }
 
 // victim returns the way that a new unit may take at now, or nil when none may be

@@ -45,19 +45,9 @@ func (v *availability) takeEffect(ctx context.Context) (next time.Time) {
 	now := v.now()
 	zones := make(map[uint32]bool)
 	saved := false
-	later := func(t time.Time) {
-		if t.After(now) && (next.IsZero() || t.Before(next)) {
-			next = t
-		}
-	}
 	for subject, o := range v.overrides {
 		v.expire(ctx, subject, o, now)
-		if r := o.nextRouting; r != nil && !r.EffectiveAt.After(now) {
-			o.routing, o.routingBy, o.nextRouting = r.Routing, r.By, nil
-		}
-		if o.drain != nil && !o.undrainAt.IsZero() && !o.undrainAt.After(now) {
-			o.drain, o.undrainAt = nil, time.Time{}
-		}
+		o.advance(now)
 		if m, ok := v.member(subject); ok {
 			if live := v.world.Compiled.Snapshot.Live[m.Registry].Masks(); !saved && v.masks(m, live) != live {
 				v.save()
@@ -65,19 +55,42 @@ func (v *availability) takeEffect(ctx context.Context) (next time.Time) {
 			}
 			v.publish(m, zones)
 		}
-		if o.nextRouting != nil {
-			later(o.nextRouting.EffectiveAt)
-		}
-		if o.drain != nil {
-			later(o.drain.EffectiveAt)
-			later(o.drain.Until)
-			later(o.undrainAt)
+		if at := o.next(now); !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
 		}
 		if o.drain == nil && o.routing == nil && o.nextRouting == nil {
 			delete(v.overrides, subject)
 		}
 	}
 	v.raise(zones)
+	return next
+}
+
+// advance makes what has become effective the state of the replica.
+func (o *override) advance(now time.Time) {
+	if r := o.nextRouting; r != nil && !r.EffectiveAt.After(now) {
+		o.routing, o.routingBy, o.nextRouting = r.Routing, r.By, nil
+	}
+	if o.drain != nil && !o.undrainAt.IsZero() && !o.undrainAt.After(now) {
+		o.drain, o.undrainAt = nil, time.Time{}
+	}
+}
+
+// next returns the next moment at which an override changes something; zero for
+// none.
+func (o *override) next(now time.Time) (next time.Time) {
+	var times []time.Time
+	if o.nextRouting != nil {
+		times = append(times, o.nextRouting.EffectiveAt)
+	}
+	if o.drain != nil {
+		times = append(times, o.drain.EffectiveAt, o.drain.Until, o.undrainAt)
+	}
+	for _, t := range times {
+		if t.After(now) && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
 	return next
 }
 
