@@ -16,10 +16,11 @@ import (
 	"time"
 )
 
-// Environment of the process that is killed: the file, and the number of its life.
+// helperLife is the environment of the process that is killed: the number of its
+// life. It works on helperFile in its working directory.
 const (
-	helperPath = "PORTOLAN_LEDGER_TEST_PATH"
 	helperLife = "PORTOLAN_LEDGER_TEST_LIFE"
+	helperFile = "state/ledger.db"
 )
 
 // Small, so that kills meet compaction too.
@@ -28,15 +29,12 @@ func crashOptions() Options { return Options{Now: time.Now, MaxEvents: 300} }
 // TestCrashingProcess is no test: it appends from several goroutines and says on
 // its output what was acknowledged, until it is killed.
 func TestCrashingProcess(t *testing.T) {
-	path := os.Getenv(helperPath)
-	if path == "" {
-		t.Skip("the other half of TestKilledAtAnyInstant")
-	}
 	life, err := strconv.ParseUint(os.Getenv(helperLife), 10, 64)
 	if err != nil {
-		t.Fatal(err)
+		t.Skip("the other half of TestKilledAtAnyInstant")
 	}
-	f, err := Open(path, crashOptions())
+	fmt.Fprintln(os.Stdout, "up\t0\t")
+	f, err := Open(helperFile, crashOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +53,7 @@ func TestCrashingProcess(t *testing.T) {
 				}
 				last := stored[len(stored)-1]
 				// One write: a line is on the pipe whole or not at all.
-				os.Stdout.WriteString(fmt.Sprintf("ack\t%d\t%s\n", last.Seq, last.Why))
+				fmt.Fprintf(os.Stdout, "ack\t%d\t%s\n", last.Seq, last.Why)
 			}
 		}()
 	}
@@ -65,7 +63,7 @@ func TestCrashingProcess(t *testing.T) {
 		if err := f.SetSerials(context.Background(), map[string]uint32{"example.io.": serial}); err != nil {
 			t.Fatal(err)
 		}
-		os.Stdout.WriteString(fmt.Sprintf("serial\t%d\t\n", serial))
+		fmt.Fprintf(os.Stdout, "serial\t%d\t\n", serial)
 		if err := f.PutHolds(context.Background(), []byte(strings.Repeat(strconv.Itoa(int(serial)), 1000))); err != nil {
 			t.Fatal(err)
 		}
@@ -80,10 +78,11 @@ type acked struct {
 }
 
 // live starts the process, kills it after a while and returns its acknowledgements.
-func live(t *testing.T, path string, life int, after time.Duration) acked {
+func live(t *testing.T, dir string, life int, after time.Duration) acked {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestCrashingProcess$")
-	cmd.Env = append(os.Environ(), helperPath+"="+path, helperLife+"="+strconv.Itoa(life))
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), helperLife+"="+strconv.Itoa(life))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +90,6 @@ func live(t *testing.T, path string, life int, after time.Duration) acked {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
 	a := acked{why: make(map[uint64]string)}
 	var other []string
 	for sc := bufio.NewScanner(out); sc.Scan(); {
@@ -104,9 +102,12 @@ func live(t *testing.T, path string, life int, after time.Duration) acked {
 		if err != nil {
 			t.Fatalf("%q: %v", sc.Text(), err)
 		}
-		if part[0] == "ack" {
+		switch part[0] {
+		case "up": // a process takes its time to get here
+			time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
+		case "ack":
 			a.why[n], a.last = part[2], max(a.last, n)
-		} else {
+		case "serial":
 			a.serial = uint32(n)
 		}
 	}
@@ -126,18 +127,18 @@ func TestKilledAtAnyInstant(t *testing.T) {
 		kills = 25
 	}
 	r := rand.New(rand.NewPCG(11, 12))
-	path := tempPath(t)
+	dir := t.TempDir()
 	var events, lives int
 	var serial uint32
 	for ; lives < kills && time.Now().Before(end); lives++ {
 		if lives%10 == 9 { // kills during the creation, too
-			path = filepath.Join(t.TempDir(), "state", "ledger.db")
+			dir = t.TempDir()
 			serial = 0
 		}
-		after := time.Duration(r.IntN(60)) * time.Millisecond
-		a := live(t, path, lives, after)
+		after := time.Duration(r.IntN(40_000)) * time.Microsecond
+		a := live(t, dir, lives, after)
 		serial = max(serial, a.serial)
-		f := mustOpen(t, path, crashOptions())
+		f := mustOpen(t, filepath.Join(dir, helperFile), crashOptions())
 		checkAcked(t, f, a)
 		state := mustState(t, f)
 		if got := state.Serials["example.io."]; got < serial {

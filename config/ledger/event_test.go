@@ -14,7 +14,7 @@ func TestNormalized(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !got.DecidedAt.Equal(now) || got.EffectiveAt != got.DecidedAt {
+	if !got.DecidedAt.Equal(now) || !got.EffectiveAt.Equal(now) {
 		t.Errorf("times are %v and %v, want %v", got.DecidedAt, got.EffectiveAt, now)
 	}
 	if !got.Deadline.IsZero() || !got.Until.IsZero() {

@@ -35,8 +35,11 @@ func TestApply(t *testing.T) {
 		{"undrain removes it", []Event{drain("a"), undrain}, State{}},
 		{"undrain of what is not drained", []Event{undrain}, State{}},
 		{"drain after undrain", []Event{drain("a"), undrain, drain("b")}, replica(ReplicaState{Drain: numbered(drain("b"), 3)})},
-		{"an end that is past is not looked at", []Event{{Kind: Drain, Registry: "myregistry", Region: "eastus", Until: at(0).Add(-24 * time.Hour)}, {Kind: Start, DecidedAt: at(0)}},
-			replica(ReplicaState{Drain: &Event{Seq: 1, Kind: Drain, Registry: "myregistry", Region: "eastus", Until: at(0).Add(-24 * time.Hour)}})},
+		{
+			"an end that is past is not looked at",
+			[]Event{{Kind: Drain, Registry: "myregistry", Region: "eastus", Until: at(0).Add(-24 * time.Hour)}, {Kind: Start, DecidedAt: at(0)}},
+			replica(ReplicaState{Drain: &Event{Seq: 1, Kind: Drain, Registry: "myregistry", Region: "eastus", Until: at(0).Add(-24 * time.Hour)}}),
+		},
 		{"routing off", []Event{routing(&off)}, replica(ReplicaState{Routing: numbered(routing(&off), 1)})},
 		{"the later routing wins", []Event{routing(&off), routing(&on)}, replica(ReplicaState{Routing: numbered(routing(&on), 2)})},
 		{"routing back to the configuration", []Event{routing(&off), routing(nil)}, State{}},
@@ -45,10 +48,16 @@ func TestApply(t *testing.T) {
 		{"down", []Event{down(1, 0)}, health(HealthState{Down: numbered(down(1, 0), 1), Seq: 1})},
 		{"down since the first", []Event{down(1, 0), down(2, 3)}, health(HealthState{Down: numbered(down(1, 0), 1), Flaps: 3, Seq: 2})},
 		{"up when decided", []Event{down(1, 0), up(11)}, health(HealthState{UpAt: at(11), Seq: 2})},
-		{"down again remembers the recovery", []Event{down(1, 0), up(11), down(12, 1)},
-			health(HealthState{Down: numbered(down(12, 1), 3), UpAt: at(11), Flaps: 1, Seq: 3})},
-		{"config and geodata, the last", []Event{{Kind: Config, Detail: "1"}, {Kind: GeoData, Detail: "2"}, {Kind: Config, Detail: "3"}},
-			State{Config: &Event{Seq: 3, Kind: Config, Detail: "3"}, GeoData: &Event{Seq: 2, Kind: GeoData, Detail: "2"}}},
+		{
+			"down again remembers the recovery",
+			[]Event{down(1, 0), up(11), down(12, 1)},
+			health(HealthState{Down: numbered(down(12, 1), 3), UpAt: at(11), Flaps: 1, Seq: 3}),
+		},
+		{
+			"config and geodata, the last",
+			[]Event{{Kind: Config, Detail: "1"}, {Kind: GeoData, Detail: "2"}, {Kind: Config, Detail: "3"}},
+			State{Config: &Event{Seq: 3, Kind: Config, Detail: "3"}, GeoData: &Event{Seq: 2, Kind: GeoData, Detail: "2"}},
+		},
 		{"recorded only", []Event{{Kind: Start}, {Kind: Failback, Registry: "r", Region: "x"}, {Kind: "promote", Registry: "r", Endpoint: "e"}}, State{}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
