@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"net/netip"
+	"slices"
 
 	"portolan.dev/config"
 	"portolan.dev/resolver"
@@ -207,7 +207,7 @@ func cname(owner, target []byte, ttl uint32) wire.RR {
 
 // packParts packs alias and addresses. Each family is packed behind the alias by
 // a packer of its own, so that both begin at the same offset of a response.
-func (b *builder) packParts(global, owner []byte, ttl uint32, alias []wire.RR, replica *config.Replica, out *resolver.Replica) error {
+func (b *builder) packParts(global, owner []byte, ttl uint32, alias []wire.RR, addrs []netip.Addr, out *resolver.Replica) error {
 	if len(b.s.Bodies) > math.MaxUint32-2*math.MaxUint16 {
 		return errors.New("more than 4 GiB of answers: split the registries over several servers")
 	}
@@ -218,9 +218,9 @@ func (b *builder) packParts(global, owner []byte, ttl uint32, alias []wire.RR, r
 	}
 	b.s.Bodies = append(b.s.Bodies, body...)
 	out.Alias = uint16(aliasLen)
-	for _, set := range addressSets(replica.Addresses, ttl) {
+	for _, set := range addressSets(addrs, ttl) {
 		if len(set.Data) > math.MaxUint8 {
-			return fmt.Errorf("region %s: %d addresses of one family: use at most 255", replica.Region, len(set.Data))
+			return fmt.Errorf("%d addresses of one family: use at most 255", len(set.Data))
 		}
 		rrs := slices.Clone(alias)
 		for _, data := range set.Data {
