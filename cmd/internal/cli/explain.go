@@ -19,7 +19,8 @@ func (e *env) explain() *cobra.Command {
 		Use:   "explain REGISTRY --client IP",
 		Short: "Say which replica a client gets, and why",
 		Long: `Decide for one client as a query would, and print every step: which address
-counted, where it is, how the replicas rank, which are out and why.
+counted, where it is, how the replicas rank, which are out and why, and what this
+client was given in the last hour where that changed.
 
 Asks the running server; with -c FILE it works from the file alone, as if every
 replica were healthy.`,
@@ -33,12 +34,9 @@ replica were healthy.`,
 			if err != nil {
 				return err
 			}
-			return out.print(e.out, x, func(w io.Writer) {
-				for _, line := range x.Lines {
-					fmt.Fprintln(w, line)
-				}
-			})
+			return out.print(e.out, x, func(w io.Writer) { explainTable(w, &x) })
 		},
+		ValidArgsFunction: firstArg(e.registryNames),
 	}
 	configFlag(cmd, &path)
 	e.socketFlag(cmd, &socket)
@@ -46,6 +44,15 @@ replica were healthy.`,
 	cmd.Flags().StringVar(&client, "client", "", "address or prefix of the client, as a client subnet carries it")
 	cmd.Flags().StringVar(&resolver, "resolver", "", "address that asks; the client itself if not given")
 	return cmd
+}
+
+func explainTable(w io.Writer, x *admin.Explanation) {
+	for _, line := range x.Lines {
+		fmt.Fprintln(w, line)
+	}
+	for _, g := range x.History {
+		fmt.Fprintf(w, "history %s %s -> %s: %s\n", stamp(g.At), orDash(g.From), orDash(g.To), g.Reason)
+	}
 }
 
 func (e *env) explanation(cmd *cobra.Command, registry, path, socket, client, resolver string) (admin.Explanation, error) {

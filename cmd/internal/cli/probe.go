@@ -61,6 +61,7 @@ run only its probes. Exit code 1 if any fails.`,
 			return nil
 		},
 	}
+	cmd.ValidArgsFunction = firstArg(e.registryNames)
 	configFlag(cmd, &path)
 	outputFlag(cmd, &out)
 	return cmd

@@ -11,14 +11,16 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"portolan.dev/cmd/internal/admin"
 	"portolan.dev/cmd/internal/version"
 )
 
 // Exit codes of the command.
 const (
-	ExitOK     = 0
-	ExitFailed = 1 // the verb ran and the answer is no: errors in a file, a probe that fails
-	ExitUsage  = 2 // the command line is wrong
+	ExitOK      = 0
+	ExitFailed  = 1 // the verb ran and the answer is no: errors in a file, a probe that fails
+	ExitUsage   = 2 // the command line is wrong
+	ExitRefused = 3 // the server refuses the change, and --force may be what is wanted
 )
 
 // defaultSocket is where a server listens for operators unless told otherwise.
@@ -57,6 +59,9 @@ func Main(ctx context.Context, args []string, in io.Reader, out, errw io.Writer)
 	case errors.As(err, &usage):
 		fmt.Fprintf(errw, "portolan: %v\nsee `%s --help`\n", err, cmd.CommandPath())
 		return ExitUsage
+	case errors.Is(err, admin.ErrRefused):
+		fmt.Fprintf(errw, "portolan: %v\n", err)
+		return ExitRefused
 	default:
 		fmt.Fprintf(errw, "portolan: %v\n", err)
 		return ExitFailed
@@ -71,7 +76,8 @@ func (e *env) root() *cobra.Command {
 one global name answers each client with the nearest healthy replica.
 
 Exit codes: 0 all is well; 1 the answer is no or something failed; 2 the command
-line is wrong.`,
+line is wrong; 3 the server refuses the change, as it would leave a registry
+without an eligible replica or clash with another one.`,
 		Version:           version.Version(),
 		Args:              cobra.ArbitraryArgs, // unknown verbs are told below, as mistakes of usage
 		RunE:              groupRun,
@@ -80,7 +86,8 @@ line is wrong.`,
 		DisableAutoGenTag: true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(e.serve(), e.demo(), e.check(), e.probe(), e.explain(), e.status(), e.geo(), e.version())
+	root.AddCommand(e.serve(), e.demo(), e.check(), e.probe(), e.explain(), e.status(), e.geo(), e.version(),
+		e.replication(), e.showEndpoints(), e.drain(), e.undrain(), e.drains(), e.failback(), e.events(), e.reload())
 	return root
 }
 

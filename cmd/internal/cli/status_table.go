@@ -1,0 +1,90 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"portolan.dev/cmd/internal/admin"
+)
+
+func statusTable(w io.Writer, st *admin.Status, now time.Time) {
+	fmt.Fprintf(w, "node %s, version %s, generation %d, started %s\n", st.Node, st.Version, st.Generation, stamp(st.Started))
+	fmt.Fprintf(w, "location data: %s, built %s (%s old)\n", st.GeoSource, st.GeoBuilt.UTC().Format(time.DateOnly), age(now.Sub(st.GeoBuilt)))
+	fmt.Fprintf(w, "ledger: event %d; client units remembered: %d\n", st.Ledger, st.Units)
+	if st.LedgerError != "" {
+		fmt.Fprintf(w, "warning: the ledger cannot be written, and changes are refused: %s\n", st.LedgerError)
+	}
+	fmt.Fprintln(w, "\nREGISTRY\tREGION\tGLOBAL ROUTING\tHEALTH\tSINCE\tDRAIN\tHELD\t1 MIN\t10 MIN\tLAST PROBE")
+	for _, r := range st.Registries {
+		for i := range r.Replicas {
+			statusRow(w, r.Registry, &r.Replicas[i], now)
+		}
+	}
+	unheld(w, st.Registries)
+}
+
+func statusRow(w io.Writer, registry string, r *admin.ReplicaStatus, now time.Time) {
+	routed := strconv.FormatBool(r.Routed)
+	if r.RoutingBy != "" {
+		routed += " by " + r.RoutingBy
+	}
+	state := r.State
+	if r.EligibleAt != nil {
+		state += " until " + clock(*r.EligibleAt, now)
+	}
+	if r.Flaps > 1 {
+		state += fmt.Sprintf(", %d flaps", r.Flaps)
+	}
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", registry, r.Region, routed, state, stampOf(r.Since),
+		drainText(r.Drain, now), r.Held, percent(r.Share1m), percent(r.Share10m), orDash(r.Last))
+}
+
+// drainText is how far a drain has come, in a word or two.
+func drainText(d *admin.DrainStatus, now time.Time) string {
+	var text string
+	switch {
+	case d == nil || !d.Drained:
+		return "-"
+	case d.Safe:
+		text = "safe"
+	case d.SafeAt != nil:
+		text = "safe at " + clock(*d.SafeAt, now)
+	case now.Before(d.EffectiveAt):
+		text = "from " + clock(d.EffectiveAt, now)
+	default:
+		text = "safe by " + clock(d.Bound, now)
+	}
+	if d.Until != nil {
+		text += ", ends " + clock(*d.Until, now)
+	}
+	return text
+}
+
+// unheldShown is how many registries are named of those that share a reason.
+const unheldShown = 5
+
+// unheld says which registries hold no clients, and why, a line for each reason.
+func unheld(w io.Writer, registries []admin.RegistryStatus) {
+	var reasons []string
+	by := make(map[string][]string)
+	for _, r := range registries {
+		if r.Holds || r.NoHolds == "" {
+			continue
+		}
+		if by[r.NoHolds] == nil {
+			reasons = append(reasons, r.NoHolds)
+		}
+		by[r.NoHolds] = append(by[r.NoHolds], r.Registry)
+	}
+	for _, reason := range reasons {
+		names := by[reason]
+		shown := strings.Join(names[:min(len(names), unheldShown)], ", ")
+		if more := len(names) - unheldShown; more > 0 {
+			shown += fmt.Sprintf(" and %d more", more)
+		}
+		fmt.Fprintf(w, "\nclients of %s are not held through changes: %s\n", shown, reason)
+	}
+}
