@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,6 +37,8 @@ const (
 	maxHeader     = 16 << 10
 	maxBody       = 64 << 10
 	maxScrapes    = 4
+	// maxSocketPath is what fits the address of a unix socket everywhere (unix(7)).
+	maxSocketPath = 103
 	maxFollowers  = 64
 	// stuckTimeout ends a follower that reads nothing.
 	stuckTimeout = 30 * time.Second
@@ -100,8 +103,11 @@ func listenUnix(path string) (net.Listener, error) {
 		}
 	}
 	l, err := net.Listen("unix", path) //nolint:noctx // at start, nothing to cancel
+	if len(path) > maxSocketPath && errors.Is(err, syscall.EINVAL) {
+		return nil, fmt.Errorf("%w: the system allows some %d octets: name a shorter path", err, maxSocketPath)
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: name another path", err)
 	}
 	if err := os.Chmod(path, 0o660); err != nil { //nolint:gosec // the group may ask: that is what it is for
 		_ = l.Close()
