@@ -97,7 +97,7 @@ func drainTable(w io.Writer, drains []admin.DrainStatus, now time.Time) {
 			d.Held, stampOf(d.LastAnswer), stampOf(d.SafeAt), stamp(d.Bound), stampOf(d.Until), orDash(d.By), orDash(d.Reason))
 	}
 	if drained {
-		fmt.Fprintln(w, unseen)
+		fmt.Fprintln(w, "\n"+unseen)
 	}
 }
 

@@ -33,13 +33,17 @@ what the configuration says.`,
 			case c.registry == "" || name == "":
 				return usageError{errors.New("no replica: name it with -r REGISTRY -n REGION")}
 			}
+			registry, err := findRegistry(cmd, &c)
+			if err != nil {
+				return err
+			}
 			r, err := c.client().SetRouting(cmd.Context(), admin.RoutingRequest{
-				Registry: c.registry, Region: name, On: on, Force: force, By: c.by, Reason: c.reason,
+				Registry: registry.Registry, Region: name, On: on, Force: force, By: c.by, Reason: c.reason,
 			})
 			if err != nil {
 				return err
 			}
-			r.Registry = c.registry
+			r.Registry = registry.Registry
 			return out.print(e.out, r, func(w io.Writer) {
 				replicationTable(w, []admin.ReplicaStatus{r})
 				fmt.Fprintf(w, "\nglobal endpoint routing is decided to be %s and takes effect after the grace time (state.grace);\n"+

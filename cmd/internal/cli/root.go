@@ -43,12 +43,15 @@ type env struct {
 // Main runs the command line args (without the program's name) and returns the
 // exit code.
 func Main(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) int {
-	e := &env{in, out, errw, os.Getenv, time.Now} //nolint:forbidigo // here the clock is made
+	return (&env{in, out, errw, os.Getenv, time.Now}).run(ctx, args) //nolint:forbidigo // here the clock is made
+}
+
+func (e *env) run(ctx context.Context, args []string) int {
 	root := e.root()
 	root.SetArgs(args)
-	root.SetIn(in)
-	root.SetOut(out)
-	root.SetErr(errw)
+	root.SetIn(e.in)
+	root.SetOut(e.out)
+	root.SetErr(e.err)
 	cmd, err := root.ExecuteContextC(ctx)
 	var usage usageError
 	switch {
@@ -57,13 +60,13 @@ func Main(ctx context.Context, args []string, in io.Reader, out, errw io.Writer)
 	case errors.Is(err, errReported):
 		return ExitFailed
 	case errors.As(err, &usage):
-		fmt.Fprintf(errw, "portolan: %v\nsee `%s --help`\n", err, cmd.CommandPath())
+		fmt.Fprintf(e.err, "portolan: %v\nsee `%s --help`\n", err, cmd.CommandPath())
 		return ExitUsage
 	case errors.Is(err, admin.ErrRefused):
-		fmt.Fprintf(errw, "portolan: %v\n", err)
+		fmt.Fprintf(e.err, "portolan: %v\n", err)
 		return ExitRefused
 	default:
-		fmt.Fprintf(errw, "portolan: %v\n", err)
+		fmt.Fprintf(e.err, "portolan: %v\n", err)
 		return ExitFailed
 	}
 }
