@@ -75,7 +75,7 @@ func (h *History) Carry(from *History, local *[MaxRegions]uint8) {
 		h.ring[i].up.Store(uint64(renumber(Mask(from.ring[i].up.Load()), local)))
 	}
 	for i, to := range local {
-		if to < MaxRegions {
+		if to != None {
 			h.downs[to].Store(from.downs[i].Load())
 		}
 	}
@@ -84,7 +84,7 @@ func (h *History) Carry(from *History, local *[MaxRegions]uint8) {
 
 func renumber(m Mask, local *[MaxRegions]uint8) (out Mask) {
 	for ; m != 0; m &= m - 1 {
-		if to := local[lowest(m)]; to < MaxRegions {
+		if to := local[lowest(m)]; to != None {
 			out = out.With(to, true)
 		}
 	}
