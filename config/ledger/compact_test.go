@@ -47,6 +47,21 @@ func TestRetain(t *testing.T) {
 	}
 }
 
+// What the log still has an event of is not forgotten, however old that says it is:
+// base and log would not fold to the state.
+func TestOldEventBehindYoungOne(t *testing.T) {
+	path, clk := tempPath(t), newClock()
+	o := Options{Now: clk.now, Retain: time.Hour}
+	f := mustOpen(t, path, o)
+	mustAppend(t, f, Event{Kind: Start}, Event{Kind: Up, Endpoint: "back", DecidedAt: clk.now().Add(-24 * time.Hour)})
+	mustClose(t, f)
+	f = mustOpen(t, path, o)
+	settled(t, f)
+	if d := diffState(refold(t, f), mustState(t, f)); d != "" {
+		t.Error(d)
+	}
+}
+
 // However much is appended, file and log stay within bounds.
 func TestFileStopsGrowing(t *testing.T) {
 	clk := newClock()

@@ -48,6 +48,24 @@ func TestOpenInUse(t *testing.T) {
 	}
 }
 
+// The pages of a file that another process is writing are not looked at: what does
+// not fit together there is no damage.
+func TestOpenInUseBeforeItIsChecked(t *testing.T) {
+	path := tempPath(t)
+	settled(t, mustOpen(t, path, Options{}))
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := file.WriteAt(make([]byte, 64), int64(os.Getpagesize())); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path, Options{Now: time.Now, Timeout: time.Millisecond}); !errors.Is(err, ErrLocked) {
+		t.Error(err)
+	}
+}
+
 // Of two servers that find no file, one makes it and the other finds it in use
 // or, the first being gone, full.
 func TestOpenTwiceAtOnce(t *testing.T) {

@@ -90,6 +90,9 @@ func TestCloneSharesNothing(t *testing.T) {
 	if d := diffState(want, s); d != "" {
 		t.Error(d)
 	}
+	if s.Health["e"].Down.Why != "" || *c.Replicas[Subject{"r", "x"}].Routing.Routing == *s.Replicas[Subject{"r", "x"}].Routing.Routing {
+		t.Error("the clone shares events")
+	}
 	if *s.Replicas[Subject{"r", "x"}].Routing.Routing {
 		t.Error("the state follows the caller's variable")
 	}

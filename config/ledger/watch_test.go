@@ -32,6 +32,16 @@ func TestEventsRange(t *testing.T) {
 	}
 }
 
+// bbolt shows a transaction when it is written, before it is synced: what is not
+// published yet may still be lost, and is not shown.
+func TestReadEndsAtWhatIsDurable(t *testing.T) {
+	f := mustOpen(t, tempPath(t), Options{})
+	mustAppend(t, f, make5()...)
+	if events, err := f.read(2, 3, 100); err != nil || len(events) != 2 {
+		t.Errorf("%v %v", events, err)
+	}
+}
+
 func make5() []Event {
 	events := make([]Event, 5)
 	for i := range events {
