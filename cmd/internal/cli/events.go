@@ -96,13 +96,17 @@ func (e *env) followEvents(ctx context.Context, c *admin.Client, q admin.EventQu
 		q.Limit = followLimit
 	}
 	lines := json.NewEncoder(e.out)
-	return c.Follow(ctx, q, func(ev admin.Event) error {
+	err := c.Follow(ctx, q, func(ev admin.Event) error {
 		if out == asJSON {
 			return lines.Encode(ev)
 		}
 		_, err := fmt.Fprintf(e.out, "%6d  %s  %-8s  %-32s  %s\n", ev.Seq, stamp(ev.DecidedAt), ev.Kind, eventReplica(&ev), eventText(&ev))
 		return err
 	})
+	if ctx.Err() != nil {
+		return nil //nolint:nilerr // whoever followed has seen enough
+	}
+	return err
 }
 
 func eventTable(w io.Writer, events []admin.Event) {

@@ -51,7 +51,11 @@ func explainTable(w io.Writer, x *admin.Explanation) {
 		fmt.Fprintln(w, line)
 	}
 	for _, g := range x.History {
-		fmt.Fprintf(w, "history %s %s -> %s: %s\n", stamp(g.At), orDash(g.From), orDash(g.To), g.Reason)
+		move := orDash(g.To)
+		if g.From != "" {
+			move = g.From + " -> " + move
+		}
+		fmt.Fprintf(w, "history %s %s: %s\n", stamp(g.At), move, g.Reason)
 	}
 }
 
