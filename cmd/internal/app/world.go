@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"time"
@@ -20,6 +21,8 @@ type World struct {
 	Config   *config.Config
 	Table    *geo.Table
 	Compiled *compile.Result
+
+	countryCells []geo.Cell // of the embedded data, kept for the next reload; nil if that is what is served
 }
 
 // Source is where a World comes from.
@@ -41,7 +44,11 @@ func (s Source) LoadConfig() (*config.Config, error) {
 	if s.Text != nil {
 		return options.Parse(s.Path, s.Text)
 	}
-	return options.Load(s.Path)
+	c, err := options.Load(s.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: name the configuration with -c FILE", err)
+	}
+	return c, err
 }
 
 // Build makes a world: all that can fail on the way from a file to a snapshot.
@@ -59,7 +66,7 @@ func (s Source) build(previous *World, slots *compile.Slots, numbering *compile.
 	if err != nil {
 		return nil, err
 	}
-	cells, err := countryCells(c)
+	cells, err := countryCells(c, previous)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +86,7 @@ func (s Source) build(previous *World, slots *compile.Slots, numbering *compile.
 	if err != nil {
 		return nil, err
 	}
-	return &World{Config: c, Table: table, Compiled: result}, nil
+	return &World{Config: c, Table: table, Compiled: result, countryCells: cells}, nil
 }
 
 // table loads the location data. The embedded data cannot have changed since it
@@ -100,9 +107,12 @@ func (Source) table(c *config.Config, previous *World) (*geo.Table, error) {
 
 // countryCells returns the places of the embedded data for a configuration with
 // data of its own, which may know countries only.
-func countryCells(c *config.Config) ([]geo.Cell, error) {
+func countryCells(c *config.Config, previous *World) ([]geo.Cell, error) {
 	if len(c.Geo.Database) == 0 {
 		return nil, nil
+	}
+	if previous != nil && previous.countryCells != nil {
+		return previous.countryCells, nil
 	}
 	table, err := embedded.Table()
 	if err != nil {
