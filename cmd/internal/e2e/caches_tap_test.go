@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
@@ -20,6 +23,9 @@ import (
 type tap struct {
 	t  *testing.T
 	fd int
+	mu sync.Mutex
+	// past are the queries that times has taken.
+	past map[string][]time.Time
 }
 
 // newTap opens a tap. Only what is received is seen, so each packet once.
@@ -35,7 +41,7 @@ func newTap(t *testing.T, n *netns) *tap {
 		missing(t, "no tap can be opened: %v", err)
 	}
 	t.Cleanup(func() { _ = unix.Close(fd) })
-	return &tap{t, fd}
+	return &tap{t: t, fd: fd, past: make(map[string][]time.Time)}
 }
 
 // take returns the queries that reached the server since the last call, as
@@ -59,6 +65,18 @@ func (w *tap) take() []string {
 			queries = append(queries, q)
 		}
 	}
+}
+
+// times returns when a query has reached the server, as "name type subnet", as far as
+// calls of times can tell. It keeps others for other calls, but not for take.
+func (w *tap) times(query string) []time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	for _, q := range w.take() {
+		w.past[q] = append(w.past[q], now)
+	}
+	return slices.Clone(w.past[query])
 }
 
 // queryIn describes the DNS query to the server in an IPv4 packet; "" if there is
