@@ -74,6 +74,7 @@ type server struct {
 
 	dir, path string
 	logs      *logs
+	seen      int // clients that newcomers has used up
 }
 
 // write replaces the configuration. DIR stands for the folder of the test.
@@ -283,3 +284,9 @@ const (
 	seattle   = "128.95.0.0/24"
 	amsterdam = "145.18.0.0/24"
 )
+
+func (s *server) logger() *slog.Logger { return slog.New(slog.NewJSONHandler(s.logs, nil)) }
+
+func mustAddr(a string) netip.Addr { return netip.MustParseAddr(a) }
+
+func mustPrefix(p string) netip.Prefix { return netip.MustParsePrefix(p) }
