@@ -129,7 +129,12 @@ func newBuilder(c *config.Config, o Options) (*builder, error) {
 	if name := c.Geo.DefaultRegion; name != "" {
 		defaultRegion = int(b.regions[name])
 	}
-	places, err := geo.NewIndex(o.Table, regions, sites, defaultRegion, geo.WithCountryCells(o.CountryCells))
+	ranked := regions
+	if len(ranked) == 0 {
+		// Zones without a registry need nothing ranked, and an index needs a region.
+		ranked = []geo.Region{{Name: "none"}}
+	}
+	places, err := geo.NewIndex(o.Table, ranked, sites, defaultRegion, geo.WithCountryCells(o.CountryCells))
 	if err != nil {
 		return nil, fmt.Errorf("geo: %w", err)
 	}

@@ -166,6 +166,15 @@ func TestSerials(t *testing.T) {
 	}
 }
 
+// Only zones are required of a configuration: one without registries is a server of
+// static names.
+func TestNoRegistries(t *testing.T) {
+	s := run{}.must(t, "zones: {example.io: {nameservers: {ns1: [192.0.2.53]}}}").Snapshot
+	if _, _, found := find(t, s, "ns1.example.io"); found != zone.Hit || len(s.Regions) != 0 || len(s.Registries) != 0 {
+		t.Errorf("found %d, %d regions", found, len(s.Regions))
+	}
+}
+
 // The names of a registry, by its switches.
 func TestNames(t *testing.T) {
 	s := run{files: files{"f.zone": "mail A 192.0.2.80\n@ MX 10 mail\n"}}.must(t, `

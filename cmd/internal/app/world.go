@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"portolan.dev/cmd/internal/notify"
 	"portolan.dev/config"
 	"portolan.dev/geo"
 	"portolan.dev/geo/embedded"
@@ -22,6 +23,7 @@ type World struct {
 	Table    *geo.Table
 	Compiled *compile.Result
 
+	receivers    []*notify.Target
 	countryCells []geo.Cell // of the embedded data, kept for the next reload; nil if that is what is served
 }
 
@@ -62,6 +64,7 @@ func (s Source) build(previous *World, slots *compile.Slots, numbering *compile.
 	if err != nil {
 		return nil, err
 	}
+	receivers, receiversErr := receivers(c)
 	table, err := s.table(c, previous)
 	if err != nil {
 		return nil, err
@@ -83,10 +86,10 @@ func (s Source) build(previous *World, slots *compile.Slots, numbering *compile.
 		Now:      s.Now(),
 		Identity: identity, ReadFile: os.ReadFile,
 	})
-	if err != nil {
+	if err = errors.Join(err, receiversErr); err != nil {
 		return nil, err
 	}
-	return &World{Config: c, Table: table, Compiled: result, countryCells: cells}, nil
+	return &World{Config: c, Table: table, Compiled: result, receivers: receivers, countryCells: cells}, nil
 }
 
 // table loads the location data. The embedded data cannot have changed since it

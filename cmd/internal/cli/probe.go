@@ -70,7 +70,7 @@ run only its probes. Exit code 1 if any fails.`,
 // runProbes runs the checks of every endpoint with a replica that matches, side
 // by side, and returns the results in the order of the file.
 func runProbes(ctx context.Context, w *app.World, only string, now func() time.Time) []probed {
-	var results []probed
+	results := []probed{}
 	var checks []health.Check
 	for _, e := range w.Compiled.Endpoints {
 		members := w.Compiled.Members[e.Key]

@@ -100,6 +100,7 @@ func groupRun(cmd *cobra.Command, a []string) error {
 	if len(a) == 0 {
 		return cmd.Help()
 	}
+	cmd.SuggestionsMinimumDistance = 2 // edits, which is what cobra uses by itself
 	if near := cmd.SuggestionsFor(a[0]); len(near) > 0 {
 		return usageError{fmt.Errorf("unknown command %q: did you mean %s?", a[0], strings.Join(near, " or "))}
 	}
