@@ -44,6 +44,10 @@ fuzz: ## run every fuzz target for FUZZTIME (10m), two at a time
 bench: ## run the benchmarks: BENCH=regexp, COUNT=n for benchstat
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./...
 
+.PHONY: simulate
+simulate: ## show and check what holds do for pushes over weeks of failures and drains
+	$(GO) run ./resolver/decide/simulate
+
 .PHONY: data
 data: ## fetch the full location data (needs npm): for `make embed` and the accuracy test
 	geo/embedded/fetch.sh
