@@ -17,8 +17,9 @@ func TestControlFollow(t *testing.T) {
 	for seq := uint64(1); seq <= 4; seq++ {
 		api.past = append(api.past, Event{Seq: seq, Kind: "drain", Region: fmt.Sprint("r", seq%2), DecidedAt: controlTime})
 	}
+	api.late = []Event{{Seq: 5, Kind: "drain", Region: "r1", DecidedAt: controlTime}}
 	// Far below the pauses of this test is what would end an ordinary exchange.
-	_, path := controlServer(t, api, func(s *Server) { s.read = 20 * time.Millisecond })
+	_, path := controlServer(t, api, func(s *Server) { s.read, s.write = 20*time.Millisecond, 20*time.Millisecond })
 	got := make(chan uint64)
 	ended := make(chan error)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -133,7 +134,11 @@ func TestControlChangeOutlivesItsClient(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- second(NewClient(path).Reload(ctx, false)) }()
-	<-api.enter
+	select {
+	case <-api.enter:
+	case err := <-ended:
+		t.Fatalf("the reload did not begin: %v", err)
+	}
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("the client: %v", err)

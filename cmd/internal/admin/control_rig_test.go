@@ -26,6 +26,7 @@ type controlAPI struct {
 	calls  []string
 	err    error // of every call that can fail
 	past   []Event
+	late   []Event // become past with the first call of Events, after what it sees
 	coming chan Event
 	from   uint64        // of the last Follow
 	enter  chan struct{} // if not nil: told when Reload begins, which waits for leave
@@ -89,6 +90,9 @@ func (a *controlAPI) Events(_ context.Context, q EventQuery) ([]Event, error) {
 		since = q.Since.UTC().Format(time.RFC3339)
 	}
 	err := a.note("events %+v from %d since %s kind %q limit %d", q.Selector, q.From, since, q.Kind, q.Limit)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	defer func() { a.past, a.late = append(a.past, a.late...), nil }()
 	var found []Event
 	for _, e := range a.past {
 		if q.matches(&e) {

@@ -71,11 +71,9 @@ type stream struct {
 	stuck   time.Duration
 }
 
-// newStream answers 200 and takes away the deadlines of an ordinary exchange. The
-// one for reading would end the context of the request, too.
+// newStream answers 200 and takes away the deadline of an ordinary exchange.
 func newStream(w http.ResponseWriter, stuck time.Duration) *stream {
 	s := &stream{http.NewResponseController(w), json.NewEncoder(w), stuck}
-	_ = s.control.SetReadDeadline(time.Time{})
 	_ = s.control.SetWriteDeadline(time.Time{})
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.WriteHeader(http.StatusOK)

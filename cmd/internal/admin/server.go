@@ -59,12 +59,12 @@ type Server struct {
 	followers chan struct{} // a slot for each stream
 	fresh     fresh
 	// Bounds of an exchange and of a write to a follower; tests shorten them.
-	read, stuck time.Duration
+	read, write, stuck time.Duration
 }
 
 // New opens the listeners. On error none stays open.
 func New(o Options) (*Server, error) {
-	s := &Server{o: o, followers: make(chan struct{}, maxFollowers), read: readTimeout, stuck: stuckTimeout}
+	s := &Server{o: o, followers: make(chan struct{}, maxFollowers), read: readTimeout, write: writeTimeout, stuck: stuckTimeout}
 	s.fresh.conns = make(map[net.Conn]struct{})
 	s.closing, s.close = context.WithCancel(context.Background())
 	var err error
@@ -130,7 +130,7 @@ func (s *Server) Start() {
 
 func (s *Server) serve(l net.Listener, h http.Handler) {
 	hs := &http.Server{
-		Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: s.read, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: s.read, WriteTimeout: s.write, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug), ConnContext: withConn,
 		ConnState: s.fresh.changed,
 	}

@@ -33,7 +33,7 @@ func steps() [][]admin.DrainStatus {
 
 func TestWait(t *testing.T) {
 	t.Run("until it is safe", func(t *testing.T) {
-		got := runVerb(t.Context(), verbsServer(t, &verbsAPI{drains: steps()}), []string{"drain", "*us", "--wait", "--interval", "10ms"})
+		got := runVerb(t.Context(), verbsServer(t, &verbsAPI{drains: steps()}), []string{"drain", "*us", "--wait", "--interval", "10ms", "--timeout", "10s"})
 		golden(t, "wait", got)
 	})
 	t.Run("no longer than told", func(t *testing.T) {
@@ -46,7 +46,7 @@ func TestWait(t *testing.T) {
 		ended[0].Drained = false
 		for name, now := range map[string][]admin.DrainStatus{"not drained": ended, "gone": ended[1:]} {
 			api := &verbsAPI{drains: [][]admin.DrainStatus{steps()[0], now}}
-			got := runVerb(t.Context(), verbsServer(t, api), []string{"drain", "*us", "--wait", "--interval", "10ms"})
+			got := runVerb(t.Context(), verbsServer(t, api), []string{"drain", "*us", "--wait", "--interval", "10ms", "--timeout", "10s"})
 			if got.code != ExitFailed || got.out != "" || !strings.Contains(got.err, "has ended while it was waited for") {
 				t.Errorf("%s: %+v", name, got)
 			}
@@ -79,7 +79,7 @@ func (f *flaky) Drains(ctx context.Context, s admin.Selector) ([]admin.DrainStat
 
 // A server that does not answer once does not end the waiting.
 func TestWaitOutlastsAnError(t *testing.T) {
-	got := runVerb(t.Context(), verbsServer(t, &flaky{verbsAPI: verbsAPI{drains: steps()}}), []string{"drain", "*us", "--wait", "--interval", "10ms"})
+	got := runVerb(t.Context(), verbsServer(t, &flaky{verbsAPI: verbsAPI{drains: steps()}}), []string{"drain", "*us", "--wait", "--interval", "10ms", "--timeout", "10s"})
 	if got.code != ExitOK || !strings.Contains(got.err, "starting; still trying") {
 		t.Errorf("%+v", got)
 	}
