@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"portolan.dev/cmd/internal/admin"
+	"portolan.dev/cmd/internal/notify"
 	"portolan.dev/config/ledger"
 	"portolan.dev/health"
 	"portolan.dev/resolver"
@@ -49,6 +50,7 @@ type App struct {
 	availability *availability
 	record       *record
 	given        *given
+	notifier     *notify.Notifier
 	shares       shares
 	server       *server.Server
 	admin        *admin.Server
@@ -100,6 +102,7 @@ func (a *App) wire(w *World) error {
 	}
 	a.resolver = resolver.New(w.Compiled.Snapshot, secret)
 	a.metrics = newMetrics(a)
+	a.notifier = a.newNotifier(state.Seq)
 	if a.given, err = newGiven(a); err != nil {
 		return err
 	}
@@ -218,6 +221,7 @@ func (a *App) Start() {
 	a.background.Go(func() { a.shares.run(ctx, func() []uint64 { return a.resolver.Totals().Answers }) })
 	a.reloading.Lock()
 	a.targets.start(ctx)
+	a.notifier.Start(a.world.Load().receivers)
 	a.reloading.Unlock()
 	a.admin.Start()
 	a.server.Start()
@@ -245,6 +249,7 @@ func (a *App) Stop(ctx context.Context) error {
 	a.reloading.Unlock()
 	err = errors.Join(err, a.admin.Stop(ctx))
 	a.background.Wait()
+	a.stopNotifier(ctx)
 	err = errors.Join(err, a.saveHolds(ctx), a.record.store.Close())
 	a.log.InfoContext(ctx, "stopped")
 	return err

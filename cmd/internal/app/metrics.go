@@ -37,6 +37,7 @@ type metrics struct {
 	replicaUp, replicaRouted, generation, names   *prometheus.Desc
 	serial, geoBuilt, geoRanges                   *prometheus.Desc
 	tcpOpen, tcpTotal, tcpRefused, probeLate      *prometheus.Desc
+	notifyDeliveries, notifyQueue                 *prometheus.Desc
 }
 
 func newMetrics(a *App) *metrics {
@@ -81,6 +82,9 @@ func newMetrics(a *App) *metrics {
 		tcpTotal:      desc("tcp_connections_total", "TCP connections accepted."),
 		tcpRefused:    desc("tcp_connections_refused_total", "TCP connections closed for a limit or a timeout.", "reason"),
 		probeLate:     desc("probe_lateness_seconds", "How late the schedule of probes has lately run."),
+
+		notifyDeliveries: desc("notify_deliveries_total", "Deliveries of events to receivers, and failed attempts at them, by outcome.", "outcome"),
+		notifyQueue:      desc("notify_queue", "Deliveries of events that wait for receivers, those being tried included."),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "portolan_build_info", Help: "Always 1; the labels say what runs.",
@@ -122,6 +126,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.queries, m.dropped, m.truncated, m.answers, m.allDown, m.replicaUp, m.replicaRouted, m.generation, m.names,
 		m.serial, m.geoBuilt, m.geoRanges, m.tcpOpen, m.tcpTotal, m.tcpRefused, m.probeLate,
+		m.notifyDeliveries, m.notifyQueue,
 	} {
 		ch <- d
 	}
@@ -159,6 +164,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	counter(m.tcpRefused, st.RefusedPrefix.Load(), "prefix")
 	counter(m.tcpRefused, st.TimedOut.Load(), "timeout")
 	gauge(m.probeLate, m.a.monitor.Stats().Late.Seconds())
+	m.collectNotify(ch)
 }
 
 // The labels of the places in resolver.Totals.

@@ -39,6 +39,7 @@ func (a *App) Reload(ctx context.Context, dryRun bool) (admin.ReloadReport, erro
 	if !dryRun {
 		// ---- Nothing below can fail. Above, nothing live has been touched. ----
 		a.targets.stop()
+		a.notifier.Set(next.receivers) // before the events of this reload
 		a.noteReload(old, next)
 		a.saveNow()
 		a.publishLocked(next)
@@ -118,6 +119,7 @@ func (a *App) compare(old, next *World) admin.ReloadReport {
 	}{
 		{"registries", registriesOf(old), registriesOf(next)},
 		{"zones", zonesOf(old), zonesOf(next)},
+		{"receivers of notifications", receiversByURL(old), receiversByURL(next)},
 	} {
 		if text := counted(part.what, part.before, part.after); text != "" {
 			r.Changes = append(r.Changes, text)

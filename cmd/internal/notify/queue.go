@@ -101,7 +101,7 @@ func (q *queue) pop() *delivery {
 func (q *queue) retarget(t *Target) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	same := q.target.Same(t)
+	same := q.target.digest == t.digest
 	q.target = t
 	if same {
 		return

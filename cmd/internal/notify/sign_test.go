@@ -110,17 +110,19 @@ func TestNewTarget(t *testing.T) {
 	}
 }
 
-func TestSame(t *testing.T) {
+func TestDigest(t *testing.T) {
 	a := target(t, Settings{})
-	moved := *a
-	moved.place = "elsewhere"
-	if !a.Same(target(t, Settings{})) || !a.Same(&moved) {
+	moved, err := NewTarget(Settings{URL: hookURL, Secrets: []string{secret}, Place: "elsewhere"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Digest() != target(t, Settings{}).Digest() || a.Digest() != moved.Digest() {
 		t.Error("the same is not")
 	}
 	for what, s := range map[string]Settings{
 		"URL": {URL: hookURL + "x"}, "secret": {Secrets: []string{secret + "x"}}, "kinds": {Kinds: append(a.kinds, "down")},
 	} {
-		if a.Same(target(t, s)) {
+		if a.Digest() == target(t, s).Digest() {
 			t.Errorf("another %s is the same", what)
 		}
 	}

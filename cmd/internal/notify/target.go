@@ -97,10 +97,11 @@ func key(secret string) ([]byte, error) {
 // not log it.
 func (t *Target) URL() string { return t.url }
 
-// Same says whether o would do the same as t, wherever its settings stand.
-func (t *Target) Same(o *Target) bool { return t.digest == o.digest }
+// Digest is the same for targets that do the same, wherever their settings stand. It
+// is opaque, and not for printing: it covers the secrets.
+func (t *Target) Digest() string { return t.digest }
 
-// digest covers what [Target.Same] compares. Each part is preceded by its length.
+// digest is SHA-256 over all settings but the place. Each part is preceded by its length.
 func digest(s Settings) string {
 	var b bytes.Buffer
 	part := func(p string) { fmt.Fprintf(&b, "%d:%s", len(p), p) }
