@@ -1,0 +1,467 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// Of the layers of an image, stageUploads go in each stage and the rest, among them
+// the image's configuration, at the end.
+const (
+	eventLayers    = 16
+	eventLayerSize = 16 << 10
+	stageUploads   = 3
+	unbounded      = 1 << 20
+)
+
+// pushesPerEvent is how many pushes run at once through each event.
+func pushesPerEvent() int {
+	if long() {
+		return 20
+	}
+	return 4
+}
+
+// eventRig is what the events of one variant share: the namespace, the replicas with
+// their fronts, and hosts that push.
+type eventRig struct {
+	ns       *netns
+	replicas []*registry
+	stages   atomic.Pointer[stages]
+	// seattle are hosts nearest to the first replica, amsterdam to the second. In the
+	// direct variant each of them asks from an address of its own.
+	seattle, amsterdam []*netns
+	listen             []string
+	cache              *process // between the hosts and the server; nil for none
+	count              atomic.Uint32
+}
+
+// oneRig keeps the rigs apart where each has many pushes: on a machine that is too
+// busy probes time out, and replicas die of it.
+var oneRig sync.Mutex
+
+var eventReplicas = []string{"127.0.0.11", "127.0.0.12", "127.0.0.13"}
+
+// newEventRig makes the rig. With a cache the server has one client, and the hosts
+// ask again only when the TTL of a second is over.
+func newEventRig(t *testing.T, cache bool) *eventRig {
+	t.Helper()
+	need(t, "skopeo", "docker-registry", "nft")
+	if long() {
+		oneRig.Lock()
+		t.Cleanup(oneRig.Unlock)
+	}
+	var addrs []string
+	for i := range pushesPerEvent() {
+		addrs = append(addrs, fmt.Sprintf("128.95.%d.1/32", i+1), fmt.Sprintf("145.18.%d.1/32", i+1))
+	}
+	r := &eventRig{ns: newNetns(t, "127.0.0.1", addrs...)}
+	// A name server that is being started again is far away for its clients: they get
+	// nothing, and ask once more.
+	must(t, r.ns, "nft", "table inet e2e { chain out { type filter hook output priority 0; icmp type destination-unreachable drop; }; }")
+	for _, a := range eventReplicas {
+		replica := newRegistry(t, r.ns, net.JoinHostPort(a, "5001"))
+		replica.mute = true // every blob that is not there yet is an error to it
+		r.replicas = append(r.replicas, replica)
+		newFront(t, r.ns, net.JoinHostPort(a, "5000"), net.JoinHostPort(a, "5001"), &r.stages)
+	}
+	if cache {
+		need(t, "dnsmasq")
+		r.listen = []string{`"128.95.1.1:53"`}
+		r.cache = start(t, r.ns, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=", "--pid-file=",
+			"--log-facility=-", "--log-queries", "--bind-interfaces", "--listen-address=127.0.0.53", "--server=128.95.1.1")
+		r.cache.mute = true
+		for range pushesPerEvent() {
+			r.seattle = append(r.seattle, nil)
+		}
+		host := r.ns.alias(t, "cached", "127.0.0.53", 5)
+		for i := range r.seattle {
+			r.seattle[i] = host
+		}
+		return r
+	}
+	for i := range pushesPerEvent() {
+		for hosts, at := range map[*[]*netns]string{&r.seattle: addrs[2*i], &r.amsterdam: addrs[2*i+1]} {
+			at = strings.TrimSuffix(at, "/32")
+			r.listen = append(r.listen, `"`+at+`:53"`)
+			*hosts = append(*hosts, r.ns.alias(t, at, at, 5))
+		}
+	}
+	return r
+}
+
+// eventConfig has the default holds. Regions and replicas are as they stand in the
+// text.
+type eventConfig struct {
+	regions, sticky string
+	replicas        []string // by the order of eventReplicas
+}
+
+func (r *eventRig) config(c eventConfig) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `
+server: {listen: [%s], identity: e2e, workers: 1}
+admin: {socket: $DIR/admin.sock, metrics: "127.0.0.1:0"}
+state: {dir: $DIR, grace: 1s}
+geo:
+  database: $DIR/city.mmdb
+  networks: {campus: {prefixes: [128.95.1.0/24, 128.95.2.0/24], region: westus}}
+zones: {example.io: {nameservers: {ns1: [192.0.2.53]}}}
+regions: {%s}
+probes: {registry: {type: registry, tls: false, port: 5000, interval: 1s, fall: 3, rise: 1}}
+registries:
+  myregistry:
+    regional_endpoints: enabled
+    recovery_hold: 1s
+`, strings.Join(r.listen, ", "), c.regions)
+	switch {
+	case c.sticky != "":
+		fmt.Fprintf(&b, "    sticky: %s\n", c.sticky)
+	case r.cache != nil:
+		b.WriteString("    sticky: {ttl: 1s}\n")
+	}
+	b.WriteString("    replicas:\n")
+	for i, region := range c.replicas {
+		fmt.Fprintf(&b, "      %s: {addresses: [%s], probe: registry}\n", region, eventReplicas[i])
+	}
+	return b.String()
+}
+
+// eventRun is one event on a server of its own.
+type eventRun struct {
+	*eventRig
+	t      *testing.T
+	server *server
+	admin  *operator
+	pushes []*eventPush
+}
+
+// eventPush is one push that runs.
+type eventPush struct {
+	*process
+	image      *image
+	repository string
+}
+
+// event is something that must not break a push.
+type event struct {
+	name string
+	// before makes the world in which the pushes begin; nil for all replicas up.
+	before func(*eventRun)
+	// during is the event, in stages.
+	during func(*eventRun)
+	// at is the replica on which the pushes have to lie.
+	at int
+}
+
+var events = []event{
+	{name: "drain", during: (*eventRun).drainAndUndrain},
+	{name: "recovery", before: (*eventRun).firstIsDown, during: (*eventRun).recover, at: 1},
+	{name: "routing", during: (*eventRun).routeOffAndOn},
+	{name: "reload", during: (*eventRun).reloadAll},
+	{name: "restart", during: func(r *eventRun) { r.restart(func() { r.server.stop() }) }},
+	{name: "kill", during: func(r *eventRun) { r.restart(r.server.kill) }},
+}
+
+// TestPushThroughEvents pushes while everything happens that is not the death of the
+// replica pushed to. No push may fail, and each image has to lie whole on one
+// replica. Four pushes run through each event, with PORTOLAN_LONG twenty.
+func TestPushThroughEvents(t *testing.T) {
+	t.Parallel()
+	for name, cache := range map[string]bool{"direct": false, "dnsmasq": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rig := newEventRig(t, cache)
+			for _, e := range events {
+				t.Run(e.name, func(t *testing.T) {
+					r := rig.run(t, "", e)
+					if failed := r.failed(e.at); len(failed) > 0 {
+						t.Errorf("%d of %d pushes are broken:\n%s", len(failed), len(r.pushes), strings.Join(failed, "\n"))
+					}
+					t.Logf("%d pushes", len(r.pushes))
+				})
+			}
+			if !cache {
+				t.Run("death", rig.death)
+			}
+		})
+	}
+}
+
+// TestPushNeedsHolds is the control: without holds the same events break pushes.
+func TestPushNeedsHolds(t *testing.T) {
+	t.Parallel()
+	for _, e := range events {
+		if e.name != "drain" && e.name != "routing" {
+			continue
+		}
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			r := newEventRig(t, false).run(t, "off", e)
+			failed := r.failed(e.at)
+			t.Logf("%d of %d pushes are broken", len(failed), len(r.pushes))
+			if len(failed) == 0 {
+				t.Error("none is broken: TestPushThroughEvents proves nothing")
+			}
+		})
+	}
+}
+
+// run starts a server, begins the pushes, lets the event happen and waits for the
+// pushes to end.
+func (r *eventRig) run(t *testing.T, sticky string, e event) *eventRun {
+	t.Helper()
+	run := r.serve(t, sticky)
+	if e.before != nil {
+		e.before(run)
+	}
+	run.begin(r.seattle)
+	e.during(run)
+	run.finish()
+	return run
+}
+
+// serve starts a server with all replicas up.
+func (r *eventRig) serve(t *testing.T, sticky string) *eventRun {
+	t.Helper()
+	for _, replica := range r.replicas {
+		if replica.ended() {
+			replica.start()
+		}
+		replica.t = t
+		replica.await()
+	}
+	config := r.config(eventConfig{sticky: sticky, replicas: []string{"westus", "eastus"}})
+	run := &eventRun{eventRig: r, t: t, server: serve(t, r.ns, config, file{"city.mmdb", locationData(t, 1, inSeattle, inAmsterdam)})}
+	run.admin = run.server.operator(t)
+	eventually(t, patience, "both replicas have been seen", func() bool {
+		return run.server.scrape().sum("portolan_probe_results_total", `verdict="pass"`) >= 4
+	})
+	run.newcomers("westus")
+	return run
+}
+
+// newcomers waits until clients in Seattle that have never asked are led to a region:
+// then the event has taken effect.
+func (r *eventRun) newcomers(want string) {
+	r.t.Helper()
+	var got string
+	defer func() {
+		if got != want {
+			r.t.Logf("newcomers are led to %s", got)
+		}
+	}()
+	eventually(r.t, patience, "newcomers are led to "+want, func() bool {
+		n := r.count.Add(1)
+		prefix := fmt.Sprintf("128.%d.%d.0/24", 96+n>>8&127, n&255)
+		got = region(r.server.client().ask(r.t, question(pushName, "A", subnet(prefix))))
+		return got == want
+	})
+}
+
+// begin starts one push from each host, and returns when all of them have uploaded
+// their first layers.
+func (r *eventRun) begin(hosts []*netns) {
+	r.t.Helper()
+	r.stages.Store(newStages(stageUploads))
+	r.pushes = nil
+	if r.cache != nil {
+		r.expire()
+	}
+	for _, host := range hosts {
+		p := &eventPush{image: freshImage(r.t, eventLayers, eventLayerSize), repository: fmt.Sprintf("team/app-%d", r.count.Add(1))}
+		p.process = start(r.t, host, "skopeo", "copy", "--insecure-policy", "--dest-tls-verify=false", "--quiet",
+			"oci:"+p.image.dir, "docker://"+pushName+":5000/"+p.repository+":latest")
+		p.mute = true
+		r.pushes = append(r.pushes, p)
+	}
+	r.spent()
+}
+
+// stage lets the pushes go on a bit, now that something has happened.
+func (r *eventRun) stage() {
+	r.t.Helper()
+	if r.cache != nil {
+		r.expire()
+	}
+	r.stages.Load().allow(stageUploads)
+	r.spent()
+}
+
+// spent waits until every push has used what it may, or has ended.
+func (r *eventRun) spent() {
+	r.t.Helper()
+	s := r.stages.Load()
+	eventually(r.t, 2*patience, "the pushes have got on", func() bool {
+		return !slices.ContainsFunc(r.pushes, func(p *eventPush) bool { return !p.ended() && !s.spent(p.repository) })
+	})
+}
+
+// expire waits until the cache has asked the server again.
+func (r *eventRun) expire() {
+	r.t.Helper()
+	at := r.cache.log.len()
+	c := client{r.ns, netip.MustParseAddrPort("127.0.0.53:53"), "udp"}
+	eventually(r.t, patience, "the cache asks again", func() bool {
+		q := question(pushName, "A")
+		q.RecursionDesired = true
+		c.ask(r.t, q)
+		return r.cache.log.line(at, "forwarded "+pushName+" to") != ""
+	})
+}
+
+// finish lets the pushes go on to their end.
+func (r *eventRun) finish() {
+	r.t.Helper()
+	for _, p := range r.pushes {
+		if p.ended() && p.cmd.ProcessState.ExitCode() == 0 {
+			r.t.Errorf("%s ended before the event did: it proves nothing", p.repository)
+		}
+	}
+	if r.cache != nil {
+		r.expire()
+	}
+	r.stages.Load().allow(unbounded)
+	for _, p := range r.pushes {
+		p.wait(2 * patience)
+	}
+}
+
+// failed says which pushes failed or do not lie whole on one replica and nowhere
+// else.
+func (r *eventRun) failed(at int) (broken []string) {
+	r.t.Helper()
+	have := make([][]string, len(r.replicas))
+	for i, replica := range r.replicas {
+		have[i] = replica.blobs()
+	}
+	for _, p := range r.pushes {
+		if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+			broken = append(broken, fmt.Sprintf("%s: exit code %d: %s", p.repository, code, strings.TrimSpace(p.log.String())))
+			continue
+		}
+		for i, replica := range r.replicas {
+			n := 0
+			for _, blob := range p.image.blobs {
+				if slices.Contains(have[i], blob) {
+					n++
+				}
+			}
+			manifest := slices.Contains(replica.manifests(p.repository), p.image.manifest)
+			if i == at && (n < len(p.image.blobs) || !manifest) || i != at && (n > 0 || manifest) {
+				broken = append(broken, fmt.Sprintf("%s: replica %s has %d of %d blobs, manifest %v", p.repository, replica.addr, n, len(p.image.blobs), manifest))
+			}
+		}
+	}
+	return broken
+}
+
+func (r *eventRun) drainAndUndrain() {
+	r.admin.must("/v1/drain", fields{"registry": "myregistry", "region": "westus", "reason": "kernel update"})
+	r.newcomers("eastus")
+	r.stage()
+	var drains []struct {
+		Drained, Safe bool
+		Held          int
+	}
+	r.admin.get("/v1/drains", &drains)
+	if holds := r.server.status(r.t).Registries[0].Holds; len(drains) != 1 || !drains[0].Drained || drains[0].Safe || holds != (drains[0].Held > 0) {
+		r.t.Errorf("the drain while pushes run: %+v", drains)
+	}
+	r.admin.must("/v1/undrain", fields{"registry": "myregistry", "region": "westus"})
+	r.newcomers("westus")
+	r.stage()
+}
+
+func (r *eventRun) routeOffAndOn() {
+	for _, on := range []any{false, true} {
+		r.admin.must("/v1/routing", fields{"registry": "myregistry", "region": "westus", "global_endpoint_routing": on})
+		r.newcomers(map[any]string{false: "eastus", true: "westus"}[on])
+		r.stage()
+	}
+}
+
+func (r *eventRun) firstIsDown() {
+	r.replicas[0].kill()
+	r.newcomers("eastus")
+}
+
+func (r *eventRun) recover() {
+	r.replicas[0].start()
+	r.replicas[0].await()
+	r.newcomers("westus")
+	r.stage()
+}
+
+// reloadAll adds a region that is nearer, moves the clients on the map, and changes
+// what the regions cost.
+func (r *eventRun) reloadAll() {
+	c := eventConfig{replicas: []string{"westus", "eastus", "westus2"}}
+	r.server.configure(r.t, r.config(c))
+	r.admin.must("/v1/reload", fields{})
+	r.newcomers("westus2")
+	r.stage()
+	r.server.write(r.t, file{"city.mmdb", locationData(r.t, 2, inAtlanta, inAmsterdam)})
+	if line := r.server.hup(); !strings.Contains(line, "location data:") {
+		r.t.Errorf("new location data: %s", line)
+	}
+	r.newcomers("eastus")
+	r.stage()
+	c.regions = "eastus: {bias: 9000}, westus: {bias: 3000}"
+	r.server.configure(r.t, r.config(c))
+	r.admin.must("/v1/reload", fields{})
+	r.newcomers("westus2")
+	r.stage()
+}
+
+// restart ends the server while a drain is in force and the pushes go on, and starts
+// it again.
+func (r *eventRun) restart(end func()) {
+	r.admin.must("/v1/drain", fields{"registry": "myregistry", "region": "westus"})
+	r.newcomers("eastus")
+	r.stage()
+	r.stages.Load().allow(stageUploads)
+	end()
+	r.server.again(r.t)
+	r.spent()
+	r.newcomers("eastus")
+	r.stage()
+	r.admin.must("/v1/undrain", fields{"registry": "myregistry", "region": "westus"})
+	r.newcomers("westus")
+	r.stage()
+}
+
+// death kills a replica: the pushes to it fail, others do not notice, and the next
+// ones go elsewhere.
+func (r *eventRig) death(t *testing.T) {
+	run := r.serve(t, "")
+	run.begin(slices.Concat(r.seattle, r.amsterdam))
+	all := run.pushes
+	r.replicas[0].kill()
+	run.newcomers("eastus")
+	r.stages.Load().allow(unbounded)
+	for _, p := range all {
+		p.wait(2 * patience)
+	}
+	run.pushes = all[:len(r.seattle)]
+	if failed := run.failed(0); len(failed) < len(run.pushes) {
+		t.Errorf("%d of %d pushes to the dead replica failed", len(failed), len(run.pushes))
+	}
+	run.pushes = all[len(r.seattle):]
+	for _, text := range run.failed(1) {
+		t.Errorf("elsewhere: %s", text)
+	}
+	run.begin(r.seattle)
+	run.finish()
+	for _, text := range run.failed(1) {
+		t.Errorf("afterwards: %s", text)
+	}
+}
