@@ -31,16 +31,16 @@ func TestRegions(t *testing.T) {
 	s := run{}.must(t, two).Snapshot
 	var got []string
 	for _, r := range s.Regions {
-		got = append(got, r.Name+" "+r.Label)
+		got = append(got, r.Name+" is "+r.Label)
 	}
-	want := []string{"westeurope westeurope", "lab lab", "eastus eastus", "westus westus", "aws/us-east-1 us-east-1"}
+	want := []string{"westeurope is westeurope", "lab is lab", "eastus is eastus", "westus is westus", "aws/us-east-1 is us-east-1"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 	if r := s.Regions[0]; r.Bias != 7 {
 		t.Errorf("bias %v", r.Bias)
 	}
-	if r := s.Regions[1]; r.Point.Latitude != 47.4 || r.Point.Longitude != 8.5 || r.Country != "CH" {
+	if r := s.Regions[1]; r.Latitude != 47.4 || r.Longitude != 8.5 || r.Country != "CH" {
 		t.Errorf("lab is at %+v in %s", r.Point, r.Country)
 	}
 	if diff := cmp.Diff([]string{"lab", "10.0.0.0/8"}, s.Sites); diff != "" {
@@ -238,11 +238,8 @@ func TestNestedZones(t *testing.T) {
 		`x.y.sub.example.io: {nameservers: {ns.test.: []}}`,
 	}
 	for _, order := range [][]int{{0, 1, 2}, {2, 1, 0}, {1, 2, 0}} {
-		text := "zones:\n"
-		for _, i := range order {
-			text += "  " + zones[i] + "\n"
-		}
-		s := run{}.must(t, text+"registries: {a: {zone: sub.example.io, replicas: {westus: {addresses: [192.0.2.1]}}}}").Snapshot
+		text := "zones:\n  " + zones[order[0]] + "\n  " + zones[order[1]] + "\n  " + zones[order[2]]
+		s := run{}.must(t, text+"\nregistries: {a: {zone: sub.example.io, replicas: {westus: {addresses: [192.0.2.1]}}}}").Snapshot
 		for name, zoneName := range map[string]string{
 			"ns1.example.io": "example.io.", "ns1.sub.example.io": "sub.example.io.", "ns2.sub.example.io": "sub.example.io.",
 			"a.sub.example.io": "sub.example.io.", "y.sub.example.io": "sub.example.io.", "x.y.sub.example.io": "x.y.sub.example.io.",
@@ -284,8 +281,10 @@ func TestFaultsOfZones(t *testing.T) {
 		{"the name of a registry", one, "a TXT hello", []string{"test.yaml:1:9: zones.example.io: records: f.zone: a.example.io.", "registry", "rename"}},
 		{"the name of diagnostics", one, "_explain.a TXT hello", []string{"f.zone: _explain.a.example.io.", "rename"}},
 		{"an address of a name server", one, "ns1 A 192.0.2.1", []string{"f.zone: ns1.example.io.", "`nameservers`", "remove"}},
-		{"a name of the zone below", strings.Replace(one, "zones: {", "zones: {sub.example.io: {nameservers: {ns.test.: []}}, ", 1), "x.sub A 192.0.2.1\nsub TXT x",
-			[]string{"f.zone: x.sub.example.io.", "f.zone: sub.example.io.", "zone sub.example.io", "move"}},
+		{
+			"a name of the zone below", strings.Replace(one, "zones: {", "zones: {sub.example.io: {nameservers: {ns.test.: []}}, ", 1), "x.sub A 192.0.2.1\nsub TXT x",
+			[]string{"f.zone: x.sub.example.io.", "f.zone: sub.example.io.", "zone sub.example.io", "move"},
+		},
 		{"an answer that is too large", one, "b TXT y " + large + "\nb TXT z " + large, []string{"f.zone: b.example.io.", "65535", "fewer"}},
 	} {
 		t.Run(tt.what, func(t *testing.T) {

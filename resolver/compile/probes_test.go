@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"math/big"
 	"slices"
 	"strings"
@@ -139,9 +140,7 @@ func TestFaultsOfProbeFiles(t *testing.T) {
 	} {
 		t.Run(tt.what, func(t *testing.T) {
 			with := files{"ca.pem": good["ca.pem"], "secret": good["secret"]}
-			for name, text := range tt.change {
-				with[name] = text
-			}
+			maps.Copy(with, tt.change)
 			_, err := run{files: with}.compile(t, text)
 			says(t, err, append(tt.words, "test.yaml:5:", "registries.a.replicas.westus:", "registries.a.replicas.eastus:",
 				"registries.b.replicas.eastus:", "registries.b.replicas.westus:")...)

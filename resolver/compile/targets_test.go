@@ -45,8 +45,12 @@ registries:
 		resolved    uint32
 		aliases     uint8
 	}{
-		{"alias", "westus", 0, 1}, {"regional", "westus", 0, 2}, {"flat", "westus", 0, 0}, {"flat", "eastus", 1, 0},
-		{"apex", "westus", 2, 0}, {"apex", "eastus", 3, 0},
+		{"alias", "westus", 0, 1},
+		{"regional", "westus", 0, 2},
+		{"flat", "westus", 0, 0},
+		{"flat", "eastus", 1, 0},
+		{"apex", "westus", 2, 0},
+		{"apex", "eastus", 3, 0},
 	} {
 		if p := replica(t, r.Snapshot, tt.key, tt.region); p.Resolved != tt.resolved || p.AliasCount != tt.aliases {
 			t.Errorf("%s/%s: %+v", tt.key, tt.region, *p)

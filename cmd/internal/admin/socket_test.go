@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -50,7 +51,7 @@ func TestSocket(t *testing.T) {
 	if err := s.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the socket is still there: %v", err)
 	}
 }
@@ -112,7 +113,7 @@ func TestMetricsAddressTaken(t *testing.T) {
 		!strings.Contains(err.Error(), "choose a free address") {
 		t.Errorf("error %v", err)
 	}
-	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the socket was made: %v", err)
 	}
 }
@@ -178,6 +179,7 @@ func rawExchange(t *testing.T, path, text string) string {
 
 // A header is bounded in size and in time.
 func TestHeaders(t *testing.T) {
+	t.Parallel()
 	_, path := controlServer(t, &controlAPI{}, nil)
 	t.Run("size", func(t *testing.T) {
 		t.Parallel()

@@ -137,16 +137,23 @@ func TestFailedReload(t *testing.T) {
 	}{
 		{"broken YAML", "zones: {", "", []string{"portolan.yaml:"}},
 		{"an empty file", "", "", []string{"portolan.yaml:"}},
-		{"several errors", strings.NewReplacer("westeurope:", "nowhere:", "regional_endpoints", "regional_endpoint", "192.0.2.10]", "192.0.2.400]").Replace(contoso), "",
-			[]string{"nowhere", "regional_endpoint", "192.0.2.400"}},
+		{
+			"several errors", strings.NewReplacer("westeurope:", "nowhere:", "regional_endpoints", "regional_endpoint", "192.0.2.10]", "192.0.2.400]").Replace(contoso), "",
+			[]string{"nowhere", "regional_endpoint", "192.0.2.400"},
+		},
 		{"no location data", strings.Replace(contoso, "city.mmdb", "gone.mmdb", 1), "", []string{"geo.database", "gone.mmdb"}},
-		{"no location data in the file", strings.Replace(contoso, "city.mmdb", "example.zone", 1), "mail A 192.0.2.80\n",
-			[]string{"geo.database", "example.zone"}},
+		{
+			"no location data in the file", strings.Replace(contoso, "city.mmdb", "example.zone", 1), "mail A 192.0.2.80\n",
+			[]string{"geo.database", "example.zone"},
+		},
 		{"a zone file with errors", contoso, "mail A 192.0.2.81\na NS b\nc NS d\n", []string{"example.zone:2:", "example.zone:3:"}},
 		{"a zone file that cannot be parsed", contoso, "mail A nonsense\n", []string{"example.zone:", "line: 1"}},
 		{"no zone file", strings.Replace(contoso, "example.zone", "gone.zone", 1), "", []string{"gone.zone", "relative to the file"}},
-		{"errors of zone and registry", contoso + "  mail: {replicas: {westus: {addresses: [192.0.2.9], probe: p}}}\nprobes: {p: {type: registry, ca_file: DIR/gone.pem}}\n",
-			"mail A 192.0.2.80\na NS b\n", []string{"example.zone:2:", "gone.pem", "mail.example.io."}},
+		{
+			"errors of zone and registry", contoso + "  mail: {replicas: {westus: {addresses: [192.0.2.9], probe: p}}}\nprobes: {p: {type: registry, ca_file: DIR/gone.pem}}\n",
+			"mail A 192.0.2.80\na NS b\n",
+			[]string{"example.zone:2:", "gone.pem", "mail.example.io."},
+		},
 	} {
 		t.Run(tt.what, func(t *testing.T) {
 			before, status, reloads := s.answers(t), s.Status(), len(s.logs.records(t, "reloaded"))

@@ -128,7 +128,7 @@ var places = sync.OnceValues(func() ([]byte, error) {
 // newServer makes a server that does not run yet. It is stopped with the test.
 func newServer(tb testing.TB, text string, o app.Options) *server {
 	tb.Helper()
-	dir, err := os.MkdirTemp("", "app") // short: a socket's path has 107 octets
+	dir, err := os.MkdirTemp("", "app") //nolint:usetesting // short: the path of a socket has 107 octets at most
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -157,7 +157,7 @@ func (l *geoLookup) locate(a netip.Addr) location {
 		v.Site = l.sites[p.Site]
 	}
 	for _, r := range p.Ranking {
-		if int(r.Region) >= len(l.regions) {
+		if r.Region >= len(l.regions) {
 			break // a configuration without regions
 		}
 		v.Regions = append(v.Regions, regionDistance{l.regions[r.Region].Name, r.Kilometres, r.Bias})

@@ -2,6 +2,8 @@ package demo
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -134,7 +136,7 @@ func TestStop(t *testing.T) {
 	if err := d.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%s: %v", dir, err)
 	}
 	if _, err := Tell(t.Context(), control, "break", "westus"); err == nil || !strings.Contains(err.Error(), "is a demo running?") {
