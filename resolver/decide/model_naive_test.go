@@ -116,6 +116,8 @@ func TestServeIsThePseudoCode(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		// Odd, so that queries meet the very end of an idle time and of a hold.
+		m.policy.Idle, m.policy.Hold = m.policy.Idle|1, m.policy.Hold|1
 		n := &naive{act: act, policy: m.policy}
 		n.note(m, 0, false)
 		for i := range 4000 {

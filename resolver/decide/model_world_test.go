@@ -127,7 +127,8 @@ func (m *model) load() {
 
 // base is the pure decision, written again without bits: the first replica of the
 // rank that is configured, routed and up; else, with ServeNearest, the first that is
-// routed.
+// routed. The pseudo-code of the design would give one that is up though drained
+// before that; the package keeps to the order of the operator, on purpose.
 func (m *model) base(u *unit) (uint8, Outcome) {
 	routed := false
 	first := uint8(0)
