@@ -103,8 +103,8 @@ type DrainStatus struct {
 	Region   string `json:"region"`
 	// Drained is false after an undrain.
 	Drained bool `json:"drained"`
-	// EffectiveAt is when new clients stop.
-	EffectiveAt time.Time  `json:"effective_at"`
+	// EffectiveAt is when new clients stop; zero after an undrain, as is Bound.
+	EffectiveAt time.Time  `json:"effective_at,omitzero"`
 	Deadline    *time.Time `json:"deadline,omitempty"`
 	Until       *time.Time `json:"until,omitempty"`
 	By          string     `json:"by,omitempty"`
@@ -120,7 +120,7 @@ type DrainStatus struct {
 	// once new clients have stopped and nobody is held.
 	SafeAt *time.Time `json:"safe_at,omitempty"`
 	// Bound is the moment by which that is so in any case.
-	Bound time.Time `json:"bound"`
+	Bound time.Time `json:"bound,omitzero"`
 	// Safe is true once SafeAt has passed.
 	Safe bool `json:"safe"`
 }

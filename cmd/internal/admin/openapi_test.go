@@ -91,7 +91,7 @@ func jsonFields(t *testing.T, structs map[string]*ast.StructType, name string) m
 		}
 		member, option, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(tag, `json:"`), `"`), ",")
 		out[member] = jsonType(f.Type)
-		if option != "omitempty" {
+		if option == "" {
 			out[member] += " always"
 		}
 	}
