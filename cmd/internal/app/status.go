@@ -74,7 +74,9 @@ func (a *App) replicaStatus(w *World, m compile.Member, act *activity, lately re
 	masks := s.Live[m.Registry].Masks()
 	rs := admin.ReplicaStatus{
 		Region: s.Regions[m.Region].Label, State: "unprobed",
-		Routed: masks.Routed.Has(m.Region), Up: masks.Up.Has(m.Region),
+		// The switch, not the mask: a drain is told as a drain, so that the two are
+		// never taken for one another.
+		Registry: r.Key, Routed: w.Compiled.Routed[m.Registry].Has(m.Region), Up: masks.Up.Has(m.Region),
 	}
 	if st, ok := a.availability.status(w, m); ok {
 		rs.State, rs.Last, rs.Flaps = st.State.String(), st.Last.Detail, st.Flaps
@@ -95,7 +97,7 @@ func (a *App) replicaStatus(w *World, m compile.Member, act *activity, lately re
 	}
 	if o := v.overrides[v.subject(m)]; o != nil {
 		if o.routing != nil {
-			rs.RoutingBy = o.routingBy
+			rs.Routed, rs.RoutingBy = *o.routing, o.routingBy
 		}
 		if o.drain != nil {
 			d := a.drainStatus(m, act)
