@@ -67,7 +67,7 @@ func (s Source) build(previous *World, slots *compile.Slots, numbering *compile.
 	receivers, receiversErr := receivers(c)
 	table, err := s.table(c, previous)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, receiversErr)
 	}
 	cells, err := countryCells(c, previous)
 	if err != nil {

@@ -155,6 +155,7 @@ func (n *Notifier) feed(ctx context.Context) {
 		// The log could not go on without a gap, or is closed.
 		select {
 		case <-ctx.Done():
+			n.catchUp(next)
 			return
 		case <-time.After(rewatch):
 		}
@@ -168,6 +169,18 @@ func (n *Notifier) feed(ctx context.Context) {
 			n.o.Log.WarnContext(ctx, "events were deleted from the ledger before they were posted", "from", next, "lost", left[0].Seq-next)
 			next = left[0].Seq
 		}
+	}
+}
+
+// catchUp queues what was appended before Stop and not sent to feed any more: an
+// operator who drains and restarts a server counts on hearing of it.
+func (n *Notifier) catchUp(next uint64) {
+	left, err := n.o.Events.Events(n.ctx, next, 0)
+	if err != nil && !errors.Is(err, ledger.ErrClosed) {
+		n.o.Log.WarnContext(n.ctx, "the last events of the ledger are not posted", "error", err)
+	}
+	for _, e := range left {
+		n.offer(n.ctx, e)
 	}
 }
 

@@ -243,6 +243,19 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// What is appended right before Stop is delivered all the same.
+func TestStopCatchesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, hook := one(t, status(200))
+		r.happens(t, "1")
+		r.events.append(ledger.Event{Why: "2"}, ledger.Event{Why: "3"}, ledger.Event{Why: "4"})
+		r.Stop(t.Context())
+		if got := reasons(hook.requests()); !slices.Equal(got, []string{"1", "2", "3", "4"}) {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
 // Reloads, events, scrapes and a stop at the same time.
 func TestConcurrency(t *testing.T) {
 	answers := 0

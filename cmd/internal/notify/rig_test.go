@@ -2,6 +2,7 @@ package notify
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -151,7 +152,7 @@ func (l *fakeLog) Events(_ context.Context, from uint64, limit int) ([]ledger.Ev
 		return nil, l.broken
 	}
 	left := l.events[min(max(from, l.first)-l.first, uint64(len(l.events))):]
-	return slices.Clone(left[:min(limit, len(left))]), nil
+	return slices.Clone(left[:cmp.Or(min(limit, len(left)), len(left))]), nil
 }
 
 func (l *fakeLog) Watch(ctx context.Context, from uint64) <-chan ledger.Event {
