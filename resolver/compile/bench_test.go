@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"portolan.dev/config"
+	"portolan.dev/geo/embedded"
 	"portolan.dev/resolver/compile"
 )
 
@@ -36,7 +37,7 @@ func BenchmarkCompile(b *testing.B) {
 
 func benchmark(b *testing.B, n int) {
 	b.Helper()
-	data, err := table()
+	data, err := embedded.Table()
 	if err != nil {
 		b.Fatal(err)
 	}
