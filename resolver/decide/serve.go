@@ -11,7 +11,7 @@ type Policy struct {
 }
 
 // Situation is what Serve needs to know of the registry and the client's rank,
-// beside what the table knows of the unit.
+// beside what the table knows of the unit. It belongs to one call at a time.
 type Situation struct {
 	Rank    []uint8
 	Masks   Masks

@@ -208,8 +208,9 @@ func TestConcurrentUse(t *testing.T) {
 	var wg sync.WaitGroup
 	for g := range 4 {
 		wg.Go(func() {
+			situation := w.s // Serve writes to it
 			for i := range 20_000 {
-				region, _ := w.h.Serve(NewKey(1, 7, uint64(i%50), 1), uint8((i+g)%3), uint32(1000+i/100), &w.s)
+				region, _ := w.h.Serve(NewKey(1, 7, uint64(i%50), 1), uint8((i+g)%3), uint32(1000+i/100), &situation)
 				if region > 2 {
 					t.Errorf("region %d", region)
 					return
