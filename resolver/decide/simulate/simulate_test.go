@@ -31,6 +31,9 @@ func TestRunsRepeat(t *testing.T) {
 // Two servers with holds of their own tear hosts that one server protects: why
 // holds are off by default where a zone has several name servers.
 func TestHoldsThatAreNotSharedTear(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs many pushes to show")
+	}
 	o := options{pushes: 30_000, seeds: 1, days: 3, rate: 20}
 	total := newTally(o)
 	total.add(simulate(o, 1))
