@@ -37,8 +37,9 @@ type availability struct {
 	unresolved map[compile.Member]bool
 	// overrides is what operators have said, by registry key and region label.
 	overrides map[ledger.Subject]*override
-	// save makes durable what clients were given, before a voluntary change: whoever
-	// was active then is known after a crash too.
+	// save makes durable what clients were given, before a voluntary change is decided
+	// and before it takes effect: whoever was active then is known after a crash too,
+	// even if the change takes effect while the server is down.
 	save func()
 	// kick wakes the schedule when an override has come.
 	kick chan struct{}

@@ -63,6 +63,7 @@ func (v *availability) drain(ctx context.Context, r admin.DrainRequest, members 
 	if len(events) == 0 {
 		return nil
 	}
+	v.save()
 	stored, err := v.record.decide(ctx, events...)
 	if err != nil {
 		return fmt.Errorf("nothing was drained: %w", err)
@@ -116,6 +117,7 @@ func (v *availability) undrain(ctx context.Context, members []compile.Member, by
 	if len(events) == 0 {
 		return nil
 	}
+	v.save()
 	stored, err := v.record.decide(ctx, events...)
 	if err != nil {
 		return fmt.Errorf("nothing was undrained: %w", err)
@@ -166,6 +168,7 @@ func (v *availability) setRouting(ctx context.Context, r admin.RoutingRequest, m
 	if o.nextRouting == nil && sameSwitch(o.routing, r.On) {
 		return nil
 	}
+	v.save()
 	now := v.now()
 	stored, err := v.record.decide(ctx, ledger.Event{
 		Kind: ledger.Routing, Registry: r.Registry, Region: r.Region, DecidedAt: now,
@@ -222,7 +225,8 @@ func (a *App) Failback(ctx context.Context, s admin.Selector, by, reason string)
 	v.log.InfoContext(ctx, "failback", "endpoints", len(back), "by", by, "reason", reason)
 	statuses := make([]admin.ReplicaStatus, 0, len(members))
 	for _, m := range members {
-		statuses = append(statuses, admin.ReplicaStatus{Region: v.subject(m).Region, Up: true})
+		subject := v.subject(m)
+		statuses = append(statuses, admin.ReplicaStatus{Registry: subject.Registry, Region: subject.Region, Up: true})
 	}
 	return statuses, nil
 }

@@ -7,6 +7,10 @@ import (
 	"portolan.dev/config/ledger"
 )
 
+// saveSoon is how much of what clients were given a crash may cost while a decision
+// waits to take effect, which it may then do before they ask again.
+const saveSoon = time.Second
+
 // wake makes the schedule look at the overrides again.
 func (v *availability) wake() {
 	select {
@@ -29,13 +33,17 @@ func (v *availability) schedule(ctx context.Context) {
 		}
 		v.mu.Lock()
 		next := v.takeEffect(ctx)
-		now := v.now()
+		wait, grace := next.Sub(v.now()), v.world.Config.State.Grace
 		v.mu.Unlock()
 		if next.IsZero() {
 			timer.Stop() // nothing is pending: wait for a kick
 			continue
 		}
-		timer.Reset(max(next.Sub(now), time.Millisecond))
+		if wait <= grace && wait > saveSoon {
+			v.save()
+			wait = saveSoon
+		}
+		timer.Reset(max(wait, time.Millisecond))
 	}
 }
 
