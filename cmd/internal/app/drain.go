@@ -165,7 +165,11 @@ func (v *availability) setRouting(ctx context.Context, r admin.RoutingRequest, m
 		}
 	}
 	o := v.override(v.subject(m))
-	if o.nextRouting == nil && sameSwitch(o.routing, r.On) {
+	decided := o.routing
+	if o.nextRouting != nil {
+		decided = o.nextRouting.Routing
+	}
+	if sameSwitch(decided, r.On) { // asking again does not put off what was decided
 		return nil
 	}
 	v.save()

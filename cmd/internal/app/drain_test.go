@@ -310,3 +310,18 @@ func TestHistoryOfAClient(t *testing.T) {
 		t.Errorf("%+v", h)
 	}
 }
+
+// Who asks for the same switch again and again gets it at the moment that was said
+// first.
+func TestSwitchingAgainPutsNothingOff(t *testing.T) {
+	s := start(t, strings.Replace(sticky("", ""), "grace: 0s", "grace: 5m", 1))
+	off := false
+	for range 3 {
+		if _, err := s.SetRouting(t.Context(), admin.RoutingRequest{Registry: "myregistry", Region: "westus", On: &off}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if events, err := s.Events(t.Context(), admin.EventQuery{Kind: "routing"}); err != nil || len(events) != 1 {
+		t.Errorf("%+v, %v", events, err)
+	}
+}
