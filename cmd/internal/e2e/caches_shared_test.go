@@ -26,8 +26,10 @@ func TestCachesTellTownsApart(t *testing.T) {
 				for range 3 {
 					for _, qtype := range []string{"A", "AAAA"} {
 						for _, w := range []struct{ from, town, region string }{
-							{seattleHost, "Seattle", "westus"}, {amsterdamHost, "Amsterdam", "westeurope"},
-							{seattle, "Seattle", "westus"}, {amsterdam, "Amsterdam", "westeurope"},
+							{seattleHost, "Seattle", "westus"},
+							{amsterdamHost, "Amsterdam", "westeurope"},
+							{seattle, "Seattle", "westus"},
+							{amsterdam, "Amsterdam", "westeurope"},
 						} {
 							a := c.ask(t, name, qtype, w.from)
 							if a.region != w.region {
