@@ -290,3 +290,21 @@ func TestECSOff(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// At an apex whose targets are not resolved yet, only addresses have to wait.
+func TestUnresolvedTargetAtAnApex(t *testing.T) {
+	text := strings.NewReplacer("westus: {addresses: [192.0.2.110]}", "westus: {target: lb.example.net}",
+		"westeurope: {addresses: [192.0.2.140]}", "westeurope: {target: lb2.example.net}").Replace(contoso)
+	s := newServer(t, text)
+	if got := s.q("own.example.", dns.TypeA, seattle); got.Rcode != dns.RcodeServerFailure || edeOf(got) != 14 {
+		t.Errorf("A: %v", got)
+	}
+	for _, qtype := range []uint16{dns.TypeSOA, dns.TypeNS} {
+		if got := s.q("own.example.", qtype, seattle); got.Rcode != 0 || len(got.Answer) != 1 || !got.Authoritative {
+			t.Errorf("%s: %v", dns.TypeToString[qtype], got)
+		}
+	}
+	if got := s.q("own.example.", dns.TypeTXT, seattle); got.Rcode != 0 || len(got.Ns) != 1 {
+		t.Errorf("TXT: %v", got)
+	}
+}

@@ -116,8 +116,8 @@ func (p *reply) globalNone(node *zone.Node, z *zone.Zone, ede []byte) {
 // section 7.4).
 func (p *reply) appendReplica(r *Replica, node *zone.Node, z *zone.Zone) bool {
 	ipv4, ipv6, ready := p.s.addresses(r)
-	if !ready {
-		p.rcode, p.flags, p.ede = wire.RcodeServFail, 0, edeNotReady
+	if !ready && needsAddresses(p.q.Type) {
+		p.rcode, p.flags, p.scope, p.ede = wire.RcodeServFail, 0, 0, edeNotReady
 		return false
 	}
 	p.msg = append(p.msg, p.s.Bodies[r.Body:r.Body+uint32(r.Alias)]...)
@@ -147,6 +147,12 @@ func (p *reply) appendReplica(r *Replica, node *zone.Node, z *zone.Zone) bool {
 		return false
 	}
 	return true
+}
+
+// needsAddresses reports whether a type is answered with addresses; the others
+// at an apex do not wait for a target to be resolved.
+func needsAddresses(qtype uint16) bool {
+	return qtype == wire.TypeA || qtype == wire.TypeAAAA || qtype == wire.TypeANY
 }
 
 // part is some packed address records of one family.

@@ -17,27 +17,22 @@ func carryHistory(old, next *World, now time.Time) {
 	before, after := old.Compiled.Snapshot, next.Compiled.Snapshot
 	swaps := append(append([]uint32(nil), before.Swaps...), uint32(now.Unix()))
 	after.Swaps = swaps[max(0, len(swaps)-maxSwaps):]
+	numbers := renumbering(before, after)
 	for key, i := range next.Compiled.Index {
-		j, ok := old.Compiled.Index[key]
-		if !ok {
-			continue
-		}
-		changes, lastDown := before.Live[j].History.All()
-		for _, c := range changes {
-			c.Masks.Routed = translate(c.Masks.Routed, before, after)
-			c.Masks.Up = translate(c.Masks.Up, before, after)
-			after.Live[i].History.Note(c, c.At == lastDown)
+		if j, ok := old.Compiled.Index[key]; ok {
+			after.Live[i].History.Carry(&before.Live[j].History, &numbers)
 		}
 	}
 }
 
-// translate gives the bits of a mask the region numbers of another snapshot.
-func translate(m decide.Mask, before, after *resolver.Snapshot) decide.Mask {
-	var out decide.Mask
-	for r := uint8(0); m>>r != 0 && r < decide.MaxRegions; r++ {
-		if local := after.Local[before.Stable[r]]; m.Has(r) && local < decide.MaxRegions {
-			out = out.With(local, true)
-		}
+// renumbering gives the new number of each region of the snapshot before;
+// decide.None for one that is gone, and for numbers that were not in use.
+func renumbering(before, after *resolver.Snapshot) (numbers [decide.MaxRegions]uint8) {
+	for i := range numbers {
+		numbers[i] = decide.None
 	}
-	return out
+	for i := range before.Regions {
+		numbers[i] = after.Local[before.Stable[i]]
+	}
+	return numbers
 }

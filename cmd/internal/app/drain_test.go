@@ -199,7 +199,8 @@ func TestDrainNowMovesEverybody(t *testing.T) {
 // A restart, and a crash as far as a test in the process can have one, forgets no
 // drain and moves no client.
 func TestRestartForgetsNothing(t *testing.T) {
-	s := start(t, sticky("", ""))
+	// Long holds: a restart takes its time under the race detector.
+	s := start(t, strings.Replace(sticky("", ""), "idle: 2s, hold: 2s", "idle: 60s, hold: 60s", 1))
 	s.expect(t, pusher, "192.0.2.1")
 	if _, err := s.Drain(t.Context(), west("kernel")); err != nil {
 		t.Fatal(err)

@@ -151,28 +151,30 @@ type holdQuestion struct {
 	policy         decide.Policy
 }
 
-// held counts the units that are held on a replica, or would be if they asked now:
-// a unit that was active when the drain took effect has a hold even before it asks
-// again.
+// held counts the units that are held on a replica, or would be if they asked now.
 func (a *activity) held(registry uint32, region uint8, q holdQuestion) int {
 	n := 0
-	now, effective := uint32(q.now.Unix()), uint32(q.effective.Unix())
 	for _, u := range a.entries {
-		if u.registry != registry || u.entry.Region != region {
-			continue
-		}
-		e := u.entry
-		if e.Until == 0 {
-			if e.LastSeen+q.policy.Idle < effective {
-				continue
-			}
-			e.Until = effective + q.policy.Hold
-		}
-		// A unit that is silent when its hold ends is not held any longer; one that
-		// was active until shortly before would be renewed if it asked.
-		if now < e.Until || e.Until <= e.LastSeen+q.policy.Idle {
+		if u.registry == registry && u.entry.Region == region && q.mayBeGiven(u.entry) {
 			n++
 		}
 	}
 	return n
+}
+
+// mayBeGiven reports whether a unit would be given the drained replica if it asked
+// now. A unit that has not asked since has no hold yet: its hold would begin with
+// the event that moved its nearest replica away, which the table does not know, but
+// not before the unit was last seen nor later than an idle time after.
+func (q *holdQuestion) mayBeGiven(e decide.Entry) bool {
+	now, effective := uint32(q.now.Unix()), uint32(q.effective.Unix())
+	until, renewable := e.Until, e.Renewals < q.policy.Renewals
+	if until == 0 {
+		until = max(min(effective, e.LastSeen+q.policy.Idle), e.LastSeen) + q.policy.Hold
+		renewable = q.policy.Renewals > 1
+	}
+	for renewable && q.policy.Hold > 0 && until <= e.LastSeen+q.policy.Idle {
+		until += q.policy.Hold // it was active when the period ended
+	}
+	return now < until
 }
