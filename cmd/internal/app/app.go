@@ -175,7 +175,12 @@ func (a *App) resume(w *World, state ledger.State) {
 	}
 	s.UnitSeed = rand.Uint64() //nolint:gosec // spoils guessing, guards no secret
 	s.Moves = a.given.moves
-	s.Swaps = []uint32{uint32(a.started.Unix())}
+	// A start with another configuration or other data than the last one is a change
+	// that clients may have to be held through; one with the same is none.
+	if state.Config == nil || state.Config.Detail != w.digest() {
+		s.Swaps = []uint32{uint32(a.started.Unix())}
+		a.note(ledger.Config, w.digest(), "start")
+	}
 }
 
 // bind opens the sockets of the configuration.

@@ -15,8 +15,13 @@ const maxSwaps = 16
 // and the moment of the replacement itself, which is a change like any other.
 func carryHistory(old, next *World, now time.Time) {
 	before, after := old.Compiled.Snapshot, next.Compiled.Snapshot
-	swaps := append(append([]uint32(nil), before.Swaps...), uint32(now.Unix()))
-	after.Swaps = swaps[max(0, len(swaps)-maxSwaps):]
+	after.Swaps = before.Swaps
+	if old.digest() != next.digest() {
+		// A replacement that moves nobody is no change: taking it for one would begin
+		// the holds of a later change too early.
+		swaps := append(append([]uint32(nil), before.Swaps...), uint32(now.Unix()))
+		after.Swaps = swaps[max(0, len(swaps)-maxSwaps):]
+	}
 	numbers := renumbering(before, after)
 	for key, i := range next.Compiled.Index {
 		if j, ok := old.Compiled.Index[key]; ok {

@@ -43,6 +43,12 @@ func (a *App) drainStatuses(w *World, members []compile.Member) []admin.DrainSta
 	return out
 }
 
+// keptLonger is how much longer than the TTL after the last answer, by our clock, a
+// cache may hold it: one second because that clock counts whole ones, one because
+// those of caches do (Unbound serves a record through all of the second in which it
+// expires), and one for the way.
+const keptLonger = 3 * time.Second
+
 // drainStatus says how far a replica's drain has come. availability.mu is held.
 func (a *App) drainStatus(m compile.Member, activity *activity) admin.DrainStatus {
 	v := a.availability
@@ -63,14 +69,14 @@ func (a *App) drainStatus(m compile.Member, activity *activity) admin.DrainStatu
 	d.Deadline, d.Until = optional(o.drain.Deadline), optional(o.drain.Until)
 	ttl := time.Duration(r.TTL) * time.Second
 	end := holdsEnd(o, r.Policy)
-	d.Bound = end.Add(ttl + time.Second)
+	d.Bound = end.Add(ttl + keptLonger)
 	if now.Before(end) && !o.drain.Now {
 		d.Held = activity.held(r.Number, s.Stable[m.Region], holdQuestion{
 			now: now, effective: d.EffectiveAt, policy: r.Policy,
 		})
 	}
 	if d.Held == 0 && !now.Before(d.EffectiveAt) {
-		safe := a.lastGiven(d, now).Add(ttl + time.Second) // the clock of answers has whole seconds
+		safe := a.lastGiven(d, now).Add(ttl + keptLonger)
 		if safe.After(d.Bound) {
 			safe = d.Bound
 		}

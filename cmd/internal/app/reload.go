@@ -63,7 +63,7 @@ func (a *App) Reload(ctx context.Context, dryRun bool) (admin.ReloadReport, erro
 
 // noteReload records that configuration or location data were replaced.
 func (a *App) noteReload(old, next *World) {
-	a.note(ledger.Config, fmt.Sprintf("generation %d", next.Compiled.Snapshot.Generation), "reload")
+	a.note(ledger.Config, next.digest(), fmt.Sprintf("reload, generation %d", next.Compiled.Snapshot.Generation))
 	if old.describeData() != next.describeData() {
 		a.note(ledger.GeoData, next.describeData(), "reload")
 	}

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -135,4 +137,23 @@ func Lines(err error) []string {
 		lines = append(lines, Lines(e)...)
 	}
 	return lines
+}
+
+// digest tells worlds apart that may answer a client differently while all replicas
+// are well: by the places of regions, the operator's networks, the location data, or
+// the replicas of a registry and their routing.
+func (w *World) digest() string {
+	h := sha256.New()
+	fmt.Fprintln(h, w.describeData(), w.Config.Geo.DefaultRegion)
+	for _, r := range w.Compiled.Snapshot.Regions {
+		fmt.Fprintln(h, r.Name, r.Latitude, r.Longitude, r.Bias)
+	}
+	for _, n := range w.Config.Geo.Networks {
+		fmt.Fprintln(h, n.Name, n.Prefixes, n.Region)
+	}
+	s := w.Compiled.Snapshot
+	for i := range s.Registries {
+		fmt.Fprintln(h, s.Registries[i].Key, s.Registries[i].Configured, w.Compiled.Routed[i], s.Registries[i].AllDown)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }

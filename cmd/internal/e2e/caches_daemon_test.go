@@ -21,6 +21,7 @@ const (
 	authorityAddr = "127.0.0.1"
 	cacheAddr     = "127.0.0.53"
 	rootAddr      = "127.0.0.2"
+	distantAddr   = "127.0.0.3"
 )
 
 // The addresses of hosts in two towns, from which tests ask caches that see no
@@ -74,14 +75,14 @@ func startUnbound(t *testing.T, n *netns, dir string, settings []string) *proces
   num-threads: 1
   do-not-query-localhost: no
   module-config: "subnetcache iterator"
-  send-client-subnet: %s
+  send-client-subnet: 127.0.0.0/8
   client-subnet-always-forward: yes
   max-ecs-tree-size-ipv4: 10000
   max-ecs-tree-size-ipv6: 10000
   %s
 remote-control:
   control-enable: no
-`, cacheAddr, dir, rootHints(t, dir), authorityAddr, strings.Join(settings, "\n  "))
+`, cacheAddr, dir, rootHints(t, dir), strings.Join(settings, "\n  "))
 	path := filepath.Join(dir, "unbound.conf")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
@@ -141,7 +142,7 @@ const (
 
 // serveRoot serves a root zone in which example.io is delegated to the server, so
 // that caches come to it as they do in the world.
-func serveRoot(t *testing.T, n *netns) {
+func serveRoot(t *testing.T, n *netns, delegated string) {
 	t.Helper()
 	parse := func(text string) []dns.RR {
 		rr, err := dns.NewRR(text)
@@ -174,6 +175,27 @@ func serveRoot(t *testing.T, n *netns) {
 	serveDNS(t, n, rootAddr+":53", handler)
 }
 
+// serveDelayed serves what the server answers, a while after it has.
+func serveDelayed(t *testing.T, n *netns, server client, delay time.Duration) {
+	t.Helper()
+	handler := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		conn, err := n.dial(ctx, server.network, server.server.String())
+		if err != nil {
+			return // the cache asks again
+		}
+		defer conn.Close()
+		m, _, err := (&dns.Client{Timeout: patience, UDPSize: dns.DefaultMsgSize}).ExchangeWithConn(q, &dns.Conn{Conn: conn})
+		if err != nil {
+			return
+		}
+		time.Sleep(delay) // the distance
+		_ = w.WriteMsg(m)
+	})
+	serveDNS(t, n, distantAddr+":53", handler)
+}
+
 // startDnsmasq starts dnsmasq, whose cache does not know of subnets: see
 // [TestForwarderWithoutSubnets] and those after it.
 func startDnsmasq(t *testing.T, n *netns, _ string, settings []string) *process {
@@ -196,11 +218,22 @@ type cached struct {
 // two.
 func serveCached(t *testing.T, d daemon, config string, settings ...string) *cached {
 	t.Helper()
+	return serveDistant(t, d, 0, config, settings...)
+}
+
+// serveDistant is serveCached with answers that take their time to get to the cache.
+func serveDistant(t *testing.T, d daemon, delay time.Duration, config string, settings ...string) *cached {
+	t.Helper()
 	need(t, d.program)
 	n := newNetns(t, cacheAddr, seattleHost+"/32", amsterdamHost+"/32")
 	s := serve(t, n, config)
 	c := &cached{server: s, wire: newTap(t, n), direct: s.client()}
-	serveRoot(t, n)
+	delegated := authorityAddr
+	if delay > 0 {
+		delegated = distantAddr
+		serveDelayed(t, n, s.client(), delay)
+	}
+	serveRoot(t, n, delegated)
 	p := d.start(t, n, t.TempDir(), settings)
 	eventually(t, patience, d.name+" answers", func() bool {
 		if p.ended() {
