@@ -60,7 +60,11 @@ func readInto(s *survey, path string) (maxminddb.Metadata, error) {
 	if err != nil {
 		return maxminddb.Metadata{}, err
 	}
-	return db.reader.Metadata, db.into(s)
+	err = db.into(s)
+	if damage := <-db.verified; damage != nil {
+		return maxminddb.Metadata{}, fmt.Errorf("damaged: fetch it again: %w", damage)
+	}
+	return db.reader.Metadata, err
 }
 
 // database is an open database on its way into a survey.
@@ -68,6 +72,9 @@ type database struct {
 	reader *maxminddb.Reader
 	decode func(maxminddb.Result) (observation, error)
 	path   string
+	// verified gives the outcome of checking the whole file, once: the check takes
+	// as long as reading the networks, so the two go on side by side.
+	verified chan error
 }
 
 func openDatabase(path string, data []byte) (*database, error) {
@@ -80,16 +87,14 @@ func openDatabase(path string, data []byte) (*database, error) {
 		// databases have none.
 		reader.Metadata.Description = map[string]string{"en": "none"}
 	}
-	if err := reader.Verify(); err != nil {
-		return nil, fmt.Errorf("damaged: fetch it again: %w", err)
-	}
 	if err := wantPlaces(data); err != nil {
 		return nil, err
 	}
-	db := &database{reader: reader, decode: decodeGeoIP, path: path}
+	db := &database{reader: reader, decode: decodeGeoIP, path: path, verified: make(chan error, 1)}
 	if isFlat(reader) {
 		db.decode = decodeFlat
 	}
+	go func() { db.verified <- reader.Verify() }() // ends by itself; readInto waits for it
 	return db, nil
 }
 
