@@ -113,36 +113,6 @@ func (v *availability) adopt(w *World, swap func()) {
 	swap()
 }
 
-// remember gives a first world the moments of what the ledger says changed, so
-// that clients who were active then are held as if there had been no restart. The
-// masks of those moments are not recorded; those of now stand for them.
-func (v *availability) remember() {
-	type moment struct {
-		m  compile.Member
-		at time.Time
-	}
-	var moments []moment
-	for subject, o := range v.overrides {
-		if m, ok := v.member(subject); ok && o.drain != nil {
-			moments = append(moments, moment{m, o.drain.EffectiveAt})
-		}
-	}
-	for i := range v.world.Compiled.Endpoints {
-		e := &v.world.Compiled.Endpoints[i]
-		if v.now().Sub(e.Resume.UpAt) <= decide.Keep*time.Second {
-			for _, m := range v.world.Compiled.Members[e.Key] {
-				moments = append(moments, moment{m, e.Resume.UpAt})
-			}
-		}
-	}
-	slices.SortFunc(moments, func(a, b moment) int { return a.at.Compare(b.at) })
-	for _, x := range moments {
-		if live := &v.world.Compiled.Snapshot.Live[x.m.Registry]; !x.at.After(v.now()) {
-			live.History.Note(decide.Change{At: uint32(x.at.Unix()), Masks: live.Masks()}, false)
-		}
-	}
-}
-
 // endpointsOf returns, by replica number, 1 + the index of what decides for the
 // replica's health.
 func endpointsOf(w *World) []uint32 {

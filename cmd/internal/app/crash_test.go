@@ -11,25 +11,52 @@ import (
 	"portolan.dev/cmd/internal/app"
 )
 
+// decision is one that moves newcomers.
+type decision struct {
+	name     string
+	extra    string // of the registry
+	decide   func(*server) error
+	from, to string
+}
+
+func decisions(t *testing.T) []decision {
+	t.Helper()
+	route := func(on bool) func(*server) error {
+		return func(s *server) error {
+			_, err := s.SetRouting(t.Context(), admin.RoutingRequest{Registry: "myregistry", Region: "westus", On: &on})
+			return err
+		}
+	}
+	return []decision{
+		{"drain", "", func(s *server) error {
+			_, err := s.Drain(t.Context(), west("kernel"))
+			return err
+		}, "192.0.2.1", "192.0.2.2"},
+		{"undrain", "", func(s *server) error {
+			_, err := s.Undrain(t.Context(), admin.Selector{Region: "westus"}, "test", "")
+			return err
+		}, "192.0.2.2", "192.0.2.1"},
+		{"routing off", "", route(false), "192.0.2.1", "192.0.2.2"},
+		{"routing on", ", global_endpoint_routing: false", route(true), "192.0.2.2", "192.0.2.1"},
+	}
+}
+
 // A decision that is known is in force after a crash, even if its moment comes while
 // the server is down: then too, who was active before keeps the replica.
 func TestDecisionTakesEffectWhileTheServerIsDown(t *testing.T) {
-	off := false
-	decisions := map[string]func(*server) error{
-		"drain": func(s *server) error {
-			_, err := s.Drain(t.Context(), west("kernel"))
-			return err
-		},
-		"routing": func(s *server) error {
-			_, err := s.SetRouting(t.Context(), admin.RoutingRequest{Registry: "myregistry", Region: "westus", On: &off})
-			return err
-		},
-	}
-	for what, decide := range decisions {
-		text := strings.NewReplacer("grace: 0s", "grace: 500ms", "hold: 2s", "hold: 20s").Replace(sticky("", ""))
+	for _, d := range decisions(t) {
+		text := strings.NewReplacer("grace: 0s", "grace: 500ms", "hold: 2s", "hold: 20s").Replace(sticky("", d.extra))
 		s := start(t, text)
-		s.expect(t, pusher, "192.0.2.1")
-		if err := decide(s); err != nil {
+		if d.name == "undrain" {
+			if _, err := s.Drain(t.Context(), west("kernel")); err != nil {
+				t.Fatal(err)
+			}
+			s.newcomers(t, d.from)
+			drained := time.Now().Unix() // the drain itself must not hold anybody
+			eventually(t, "another second", func() bool { return time.Now().Unix() > drained })
+		}
+		s.expect(t, pusher, d.from)
+		if err := d.decide(s); err != nil {
 			t.Fatal(err)
 		}
 		decided := time.Now()
@@ -50,10 +77,10 @@ func TestDecisionTakesEffectWhileTheServerIsDown(t *testing.T) {
 		}
 		crashed.Start()
 		t.Cleanup(func() { crashed.stop(t) })
-		crashed.newcomers(t, "192.0.2.2")
-		crashed.expect(t, pusher, "192.0.2.1")
+		crashed.newcomers(t, d.to)
+		crashed.expect(t, pusher, d.from)
 		if t.Failed() {
-			t.Fatal(what)
+			t.Fatal(d.name)
 		}
 	}
 }

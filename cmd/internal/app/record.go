@@ -3,7 +3,9 @@ package app
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync/atomic"
+	"time"
 
 	"portolan.dev/config/ledger"
 )
@@ -48,4 +50,28 @@ func (r *record) err() error {
 		return *p
 	}
 	return nil
+}
+
+// latelyPage is how many events are read at a time, from the newest back.
+const latelyPage = 512
+
+// lately returns the events decided since a moment, oldest first.
+func (r *record) lately(ctx context.Context, since time.Time) ([]ledger.Event, error) {
+	var out []ledger.Event
+	for to := r.seq.Load(); to > 0; {
+		from := max(to, latelyPage) - latelyPage + 1
+		page, err := r.store.Events(ctx, from, int(to-from+1))
+		if err != nil {
+			return nil, err
+		}
+		if len(page) == 0 {
+			break // compacted
+		}
+		out = append(page, out...)
+		if page[0].DecidedAt.Before(since) {
+			break
+		}
+		to = from - 1
+	}
+	return slices.DeleteFunc(out, func(e ledger.Event) bool { return e.DecidedAt.Before(since) }), nil
 }
