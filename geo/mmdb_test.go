@@ -296,3 +296,31 @@ func TestSeedsMMDB(t *testing.T) {
 		"cut":     makeMMDB(t, "city ipv4", 4, network{"1.0.0.0/8", flat("US", "X", 1, 1)})[:200],
 	})
 }
+
+// Tables that place an address elsewhere have another digest, even where they have
+// the same cells, as many ranges, and the same date.
+func TestDigest(t *testing.T) {
+	t.Parallel()
+	read := func(networks ...network) *Table {
+		table, err := ReadMMDB(writeFile(t, "city.mmdb", makeMMDB(t, "GeoLite2-City", 6, networks...)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return table
+	}
+	amsterdam, roanoke := city("NL", "Amsterdam", 52.4, 4.9, 5), city("US", "Roanoke", 37.4, -79.8, 20)
+	one := read(network{"1.0.0.0/16", amsterdam}, network{"1.1.0.0/16", roanoke})
+	if one.Digest() != read(network{"1.0.0.0/16", amsterdam}, network{"1.1.0.0/16", roanoke}).Digest() {
+		t.Error("the same networks have another digest")
+	}
+	for what, other := range map[string]*Table{
+		"two networks exchanged": read(network{"1.0.0.0/16", roanoke}, network{"1.1.0.0/16", amsterdam}),
+		"a city elsewhere":       read(network{"1.0.0.0/16", amsterdam}, network{"1.1.0.0/16", city("US", "Roanoke", 47.4, -79.8, 20)}),
+		"another network":        read(network{"1.0.0.0/16", amsterdam}, network{"1.2.0.0/16", roanoke}),
+		"an IPv6 network":        read(network{"1.0.0.0/16", amsterdam}, network{"1.1.0.0/16", roanoke}, network{"2a00::/20", roanoke}),
+	} {
+		if other.Digest() == one.Digest() {
+			t.Errorf("%s: the same digest", what)
+		}
+	}
+}

@@ -1,7 +1,10 @@
 package geo
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
+	"hash"
+	"math"
 	"net/netip"
 	"time"
 )
@@ -38,6 +41,38 @@ func (t *Table) Len6() int { return len(t.v6.starts) }
 
 // Bytes is about how much memory the table takes.
 func (t *Table) Bytes() int { return t.v4.bytes() + t.v6.bytes() + 32*len(t.cells) }
+
+// Digest tells tables apart that place some address differently. Its cost is that of
+// hashing [Table.Bytes].
+func (t *Table) Digest() [sha256.Size]byte {
+	h := sha256.New()
+	var b []byte
+	for _, c := range t.cells {
+		b = binary.BigEndian.AppendUint64(b[:0], math.Float64bits(c.Latitude))
+		b = binary.BigEndian.AppendUint64(b, math.Float64bits(c.Longitude))
+		b = append(b, c.Country[0], c.Country[1], byte(c.Kind))
+		h.Write(binary.BigEndian.AppendUint32(b, c.Weight))
+	}
+	t.v4.hash(h)
+	t.v6.hash(h)
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// hash writes the ranges to h, by blocks: one at a time would cost more than hashing
+// them.
+func (p *partition[A]) hash(h hash.Hash) {
+	const block = 4096
+	b := binary.BigEndian.AppendUint64(nil, uint64(len(p.starts)))
+	for i, start := range p.starts {
+		b = binary.BigEndian.AppendUint64(b, uint64(start))
+		b = binary.BigEndian.AppendUint16(b, p.values[i])
+		if len(b) > block {
+			h.Write(b)
+			b = b[:0]
+		}
+	}
+	h.Write(b)
+}
 
 // Named returns the same table with another source text.
 func (t *Table) Named(source string) *Table {

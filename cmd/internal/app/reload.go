@@ -64,7 +64,7 @@ func (a *App) Reload(ctx context.Context, dryRun bool) (admin.ReloadReport, erro
 // noteReload records that configuration or location data were replaced.
 func (a *App) noteReload(old, next *World) {
 	a.note(ledger.Config, next.digest(), fmt.Sprintf("reload, generation %d", next.Compiled.Snapshot.Generation))
-	if old.describeData() != next.describeData() {
+	if old.Table.Digest() != next.Table.Digest() {
 		a.note(ledger.GeoData, next.describeData(), "reload")
 	}
 }
@@ -125,7 +125,7 @@ func (a *App) compare(old, next *World) admin.ReloadReport {
 			r.Changes = append(r.Changes, text)
 		}
 	}
-	if old.describeData() != next.describeData() {
+	if old.Table.Digest() != next.Table.Digest() {
 		r.Changes = append(r.Changes, "location data: "+next.describeData())
 	}
 	r.MovedCells, r.MovedQueries = a.moved(old, next)

@@ -144,7 +144,7 @@ func Lines(err error) []string {
 // the replicas of a registry and their routing.
 func (w *World) digest() string {
 	h := sha256.New()
-	fmt.Fprintln(h, w.describeData(), w.Config.Geo.DefaultRegion)
+	fmt.Fprintln(h, w.Table.Digest(), w.Config.Geo.DefaultRegion)
 	for _, r := range w.Compiled.Snapshot.Regions {
 		fmt.Fprintln(h, r.Name, r.Latitude, r.Longitude, r.Bias)
 	}
