@@ -240,7 +240,7 @@ func (r *eventRig) serve(t *testing.T, sticky string) *eventRun {
 		replica.await()
 	}
 	config := r.config(eventConfig{sticky: sticky, replicas: []string{"westus", "eastus"}})
-	run := &eventRun{eventRig: r, t: t, server: serve(t, r.ns, config, file{"city.mmdb", locationData(t, 1, inSeattle, inAmsterdam)})}
+	run := &eventRun{eventRig: r, t: t, server: serve(t, r.ns, config, file{"city.mmdb", locationData(t, inSeattle, inAmsterdam)})}
 	run.admin = run.server.operator(t)
 	eventually(t, patience, "both replicas have been seen", func() bool {
 		return run.server.scrape().sum("portolan_probe_results_total", `verdict="pass"`) >= 4
@@ -409,7 +409,7 @@ func (r *eventRun) reloadAll() {
 	r.admin.must("/v1/reload", fields{})
 	r.newcomers("westus2")
 	r.stage()
-	r.server.write(r.t, file{"city.mmdb", locationData(r.t, 2, inAtlanta, inAmsterdam)})
+	r.server.write(r.t, file{"city.mmdb", locationData(r.t, inAtlanta, inAmsterdam)})
 	if line := r.server.hup(); !strings.Contains(line, "location data:") {
 		r.t.Errorf("new location data: %s", line)
 	}
