@@ -102,7 +102,6 @@ func (a *App) wire(w *World) error {
 	}
 	a.resolver = resolver.New(w.Compiled.Snapshot, secret)
 	a.metrics = newMetrics(a)
-	a.notifier = a.newNotifier(state.Seq)
 	if a.given, err = newGiven(a); err != nil {
 		return err
 	}
@@ -117,6 +116,8 @@ func (a *App) wire(w *World) error {
 	a.availability.monitor = a.monitor
 	a.availability.restore(state)
 	a.resume(w, state)
+	// From the next event on: what was noted at the start is this server's own doing.
+	a.notifier = a.newNotifier(a.record.seq.Load())
 	if saved := a.loadHolds(ctx); saved != nil {
 		w.Compiled.Snapshot.UnitSeed = saved.Seed
 		saved.restore(a.holds, a.numbering)
