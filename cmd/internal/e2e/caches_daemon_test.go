@@ -162,7 +162,7 @@ func serveRoot(t *testing.T, n *netns, delegated string) {
 		case dns.IsSubDomain("example.io.", name):
 			m.Authoritative = false
 			m.Ns = parse("example.io. 172800 IN NS ns1.example.io.")
-			m.Extra = append(m.Extra, parse("ns1.example.io. 172800 IN A "+authorityAddr)...)
+			m.Extra = append(m.Extra, parse("ns1.example.io. 172800 IN A "+delegated)...)
 		case name == "." && qtype == dns.TypeNS:
 			m.Answer, m.Extra = parse(rootNS), append(m.Extra, parse(rootA)...)
 		case name == "a.root." && qtype == dns.TypeA:
