@@ -56,7 +56,7 @@ type crashes struct {
 
 	events  map[string]crashEvent // by reason
 	lastSeq uint64
-	deaths  map[string]time.Time // of regions, the last
+	health  map[string]*verdicts // by region
 	clients []*crashClient
 	count   int
 	moves   int // with a death
@@ -81,6 +81,12 @@ type crashEvent struct {
 	Routing      *bool     `json:"global_endpoint_routing"`
 }
 
+// verdicts are the last ones of health on a replica.
+type verdicts struct {
+	down, up time.Time
+	isDown   bool
+}
+
 // crashClient is one that asks now and then.
 type crashClient struct {
 	prefix, region string
@@ -101,7 +107,10 @@ func TestCrashes(t *testing.T) {
 	t.Logf("seed %d", seed)
 	c := &crashes{
 		t: t, rng: rand.New(rand.NewPCG(seed, 0)), drained: make(map[string]bool), routing: make(map[string]*bool),
-		events: make(map[string]crashEvent), deaths: make(map[string]time.Time),
+		events: make(map[string]crashEvent), health: make(map[string]*verdicts),
+	}
+	for _, r := range crashRegions {
+		c.health[r] = new(verdicts)
 	}
 	var targets [2]string
 	for i := range c.flaps {
@@ -265,22 +274,31 @@ func (c *crashes) ask() {
 	}
 }
 
-// died says whether the replica of a client died since the client was first given it:
-// had the client asked between the death and now, it would have another one. The
-// clock of answers has whole seconds, and a death within the same one counts.
+// died says whether the replica of a client was dead at some time since the client was
+// first given it: it may have been given as the last resort, or died later without
+// that the client asked. The clock of answers has whole seconds, and a death within
+// the same one counts.
 func (c *crashes) died(cl *crashClient) bool {
+	c.t.Helper()
+	c.learn()
+	since, h := cl.since.Truncate(time.Second), c.health[cl.region]
+	return h.isDown || !h.down.Before(since) || !h.up.Before(since)
+}
+
+// learn reads what is new in the ledger.
+func (c *crashes) learn() {
 	c.t.Helper()
 	for _, e := range c.readEvents(c.lastSeq + 1) {
 		c.lastSeq = e.Seq
-		if e.Kind == "down" {
-			c.deaths[e.Region] = e.DecidedAt
-		}
-		if e.Reason != "" && strings.HasPrefix(e.Reason, "order ") {
+		switch e.Kind {
+		case "down":
+			c.health[e.Region].down, c.health[e.Region].isDown = e.DecidedAt, true
+		case "up":
+			c.health[e.Region].up, c.health[e.Region].isDown = e.DecidedAt, false
+		default:
 			c.events[e.Reason] = e
 		}
 	}
-	at, ok := c.deaths[cl.region]
-	return ok && !at.Before(cl.since.Truncate(time.Second))
 }
 
 func (c *crashes) readEvents(from uint64) (all []crashEvent) {
@@ -300,7 +318,7 @@ func (c *crashes) readEvents(from uint64) (all []crashEvent) {
 // it has refused.
 func (c *crashes) compare() {
 	c.t.Helper()
-	c.died(&crashClient{}) // reads what is new
+	c.learn()
 	if o := c.pending; o != nil {
 		if _, stored := c.events[o.reason]; stored {
 			c.apply(o)
