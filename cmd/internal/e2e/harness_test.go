@@ -115,7 +115,7 @@ func start(t *testing.T, n *netns, name string, args ...string) *process {
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() && !p.mute && p.log.len() > 0 {
-			t.Logf("log of %s:\n%s", p.name, p.log.tail(60))
+			t.Logf("log of %s:\n%s", p.name, p.log.tail(25))
 		}
 	})
 	return p

@@ -129,43 +129,55 @@ func (i *image) only(t *testing.T, registries []*registry, at int) {
 	}
 }
 
+// disturbances is how many reloads must have fallen into the pushes of
+// pushDisturbed. How many pushes that takes depends on the machine.
+const disturbances = 5
+
 // pushDisturbed pushes while everything happens that must not matter: the
 // configuration is loaded again and again, in another order each time, and the
 // other replicas die and come back.
 func pushDisturbed(t *testing.T, s *server, registries []*registry, f pushFamily) {
 	t.Helper()
 	registries[0].kill()
-	stop, reloads := make(chan struct{}), make(chan int)
-	go func() { reloads <- s.keepReloading(t, stop, f.config(2, 1, 0), f.config(1, 0, 2), f.config(0, 1, 2)) }()
+	stop, done := make(chan struct{}), make(chan struct{})
+	var reloads atomic.Int32
+	go func() {
+		defer close(done)
+		s.keepReloading(t, stop, &reloads, f.config(2, 1, 0), f.config(1, 0, 2), f.config(0, 1, 2))
+	}()
 	pushAll(t, s, registries, "disturbed", 3)
 	registries[0].start()
 	registries[0].await()
 	pushAll(t, s, registries, "again", 2)
+	for i := 0; reloads.Load() < disturbances && i < 100; i++ {
+		pushAll(t, s, registries, fmt.Sprintf("once-more-%d", i), 1)
+	}
 	close(stop)
-	if n := <-reloads; n < 5 {
+	<-done
+	if n := reloads.Load(); n < disturbances {
 		t.Errorf("%d reloads: nothing was disturbed", n)
 	}
 }
 
 // keepReloading reloads one configuration after the other until stop is closed,
-// and returns how often that was done.
-func (s *server) keepReloading(t *testing.T, stop chan struct{}, configs ...string) (n int) {
+// and counts in done how often that was finished.
+func (s *server) keepReloading(t *testing.T, stop chan struct{}, done *atomic.Int32, configs ...string) {
 	t.Helper()
-	for {
+	for n := 0; ; n++ {
 		at := s.log.len()
 		s.configure(t, configs[n%len(configs)])
 		if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Error(err)
-			return n
+			return
 		}
 		for s.log.line(at, "msg=reloaded") == "" {
 			select {
 			case <-stop:
-				return n
+				return
 			case <-time.After(20 * time.Millisecond):
 			}
 		}
-		n++
+		done.Add(1)
 	}
 }
 

@@ -43,7 +43,7 @@ func prepareRegistry(t *testing.T, n *netns, addr string) *registry {
 	r := &registry{t: t, ns: n, addr: addr, dir: t.TempDir()}
 	r.client = &http.Client{Timeout: time.Second, Transport: &http.Transport{DialContext: n.dial, DisableKeepAlives: true}}
 	config := fmt.Sprintf(`version: 0.1
-log: {level: warn, accesslog: {disabled: true}}
+log: {level: error, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: %[1]s}}
 http: {addr: %[2]q, secret: shared by all replicas}
 health:
