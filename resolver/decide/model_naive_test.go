@@ -29,11 +29,11 @@ type naiveHold struct {
 // naiveEvent is what was decided for each locality from a moment on, -1 where there
 // was no replica, who was usable, and who died with it.
 type naiveEvent struct {
-	at   uint32
-	base [modelLocalities]int
-	died Mask
-	live Mask
-	swap bool
+	at           uint32
+	base         [modelLocalities]int
+	died         Mask
+	live, routed Mask
+	swap         bool
 }
 
 func (n *naive) serve(key, locality int, now uint32) (r uint8) {
@@ -53,13 +53,20 @@ func (n *naive) serve(key, locality int, now uint32) (r uint8) {
 				e.hold = &naiveHold{t + n.policy.Hold, 1}
 			}
 		}
+		periods := n.policy.Renewals
+		if n.log[len(n.log)-1].routed.Has(e.replica) {
+			periods *= 2 // overtime, which the pseudo-code does not have
+		}
 		for e.hold != nil && now >= e.hold.until {
-			if e.hold.until-min(e.hold.until, e.lastSeen) <= n.policy.Idle && e.hold.n < n.policy.Renewals {
+			if e.hold.until-min(e.hold.until, e.lastSeen) <= n.policy.Idle && e.hold.n < periods {
 				e.hold.until += n.policy.Hold
 				e.hold.n++
 			} else {
 				e.hold = nil
 			}
+		}
+		if e.hold != nil && e.hold.n > n.policy.Renewals && now-e.lastSeen > n.policy.Idle {
+			e.hold = nil
 		}
 		r = b
 		if e.hold != nil {
@@ -173,7 +180,7 @@ func (n *naive) adopt(m *model, u *unit) {
 
 // note logs what is decided from now on.
 func (n *naive) note(m *model, died Mask, swap bool) {
-	e := naiveEvent{at: m.now, died: died, live: m.masks.Up & m.setup.configured, swap: swap}
+	e := naiveEvent{at: m.now, died: died, live: m.masks.Up & m.setup.configured, routed: m.masks.Routed, swap: swap}
 	for i := range e.base {
 		base, outcome := m.base(&unit{locality: i})
 		e.base[i] = int(base)

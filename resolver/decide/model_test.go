@@ -26,7 +26,7 @@ var invariants = []struct {
 	{"I2", "no voluntary event moves an active unit before its hold is over", checkActiveStays},
 	{"I3", "nobody is given a dead replica, or goes back to one by a hold", checkDead},
 	{"I4", "nobody is given a replica but base and the one it had", checkFormer},
-	{"I5", "holds end: after all periods, at the deadline, and by the moment a drain promises", checkEnds},
+	{"I5", "holds end: after all periods or the overtime, at the deadline, and by the moment a drain promises", checkEnds},
 	{"I6", "A and AAAA, and an explanation, get the same replica at one instant", nil}, // in ask
 	{"I7", "a unit that was forgotten gets base", nil},                                 // in ask
 }
@@ -81,6 +81,7 @@ func checkEnds(m *model, u *unit, a *answer) string {
 		return ""
 	}
 	bound := m.policy.Hold * uint32(m.policy.Renewals)
+	overtime := 2 * bound // no model's policy has more renewals than an entry can count
 	if at := m.unrouted[a.region]; !m.masks.Routed.Has(a.region) && m.now >= at+bound {
 		return fmt.Sprintf("unit %d is given %d, out of routing for %d s", u.id, a.region, m.now-at)
 	}
@@ -92,10 +93,11 @@ func checkEnds(m *model, u *unit, a *answer) string {
 		from, vague = max(u.firstAway, u.seen), u.vague()
 	}
 	if vague { // the package may have taken a later event for the first
-		bound += m.policy.Idle
+		bound, overtime = bound+m.policy.Idle, overtime+m.policy.Idle
 	}
-	if m.now >= from+bound {
-		return fmt.Sprintf("unit %d is held on %d for %d s", u.id, a.region, m.now-from)
+	silence := m.now - u.seen
+	if m.now >= from+overtime || m.now >= from+bound && silence > m.policy.Idle {
+		return fmt.Sprintf("unit %d, seen %d s ago, is held on %d for %d s", u.id, silence, a.region, m.now-from)
 	}
 	return ""
 }

@@ -6,7 +6,9 @@ type Policy struct {
 	Idle uint32
 	// Hold is one period of a hold; 0 means there are no holds.
 	Hold uint32
-	// Renewals is how many periods a hold has at most, while the unit stays active.
+	// Renewals is how many periods a hold has at most on a replica that is to be left,
+	// and after how many it ends with the unit's first silence elsewhere; see
+	// [Situation.periods].
 	Renewals uint8
 }
 
@@ -50,6 +52,8 @@ type Deadlines [MaxRegions]uint32
 //     seconds after the unit was last seen: hold it there, for Hold seconds;
 //   - a hold whose end comes while the unit is active is renewed, up to Renewals
 //     periods in all, and not beyond the operator's deadline;
+//   - a hold on a replica that nobody wants empty goes on for as many periods again,
+//     until the unit is silent for Idle seconds once;
 //   - else: move to base.
 func (h *Holds) Serve(k Key, base uint8, now uint32, s *Situation) (region uint8, held bool) {
 	b := h.bucketOf(k)
@@ -107,14 +111,15 @@ func (s *Situation) resolve(e *Entry, base uint8, now uint32) (region uint8, hel
 	deadline := s.deadline(region)
 	for e.Until != 0 && now >= e.Until {
 		active := e.Until <= e.LastSeen+s.Policy.Idle
-		if !active || e.Renewals >= s.Policy.Renewals {
+		if !active || e.Renewals >= s.periods(region) {
 			e.Until = 0
 			break
 		}
 		e.Until += s.Policy.Hold
 		e.Renewals++
 	}
-	if e.Until == 0 || deadline != 0 && now >= deadline {
+	overtime := e.Renewals > s.Policy.Renewals
+	if e.Until == 0 || overtime && now > e.LastSeen+s.Policy.Idle || deadline != 0 && now >= deadline {
 		e.Until, e.Renewals = 0, 0
 		return base, false
 	}
@@ -122,6 +127,22 @@ func (s *Situation) resolve(e *Entry, base uint8, now uint32) (region uint8, hel
 		e.Until = min(e.Until, deadline)
 	}
 	return region, true
+}
+
+// periods is how many periods a hold on a replica may have.
+//
+// A drain has to end, and so have holds on a replica that is out of routing: after
+// Renewals periods. Elsewhere the end of a hold only brings its unit back to a nearer
+// replica, and a push that is under way then is broken for little. So the unit may
+// take as long again to fall silent: a push of the length of all periods that began
+// before their end is still carried through. It cannot be for ever, because a
+// resolver with many hosts behind it never falls silent, and would be left on the far
+// replica after each failure of the near one.
+func (s *Situation) periods(region uint8) uint8 {
+	if !s.Masks.Routed.Has(region) {
+		return s.Policy.Renewals
+	}
+	return min(2*s.Policy.Renewals, renewMask)
 }
 
 // alive reports whether a replica can be answered now and has not died since the

@@ -102,6 +102,60 @@ func TestARecoveryDoesNotPullActiveUnitsBack(t *testing.T) {
 	w.ask(1400+901, 0)
 }
 
+// A unit that never falls silent goes back to the recovered replica after twice the
+// periods, one that does after the periods, with its first silence.
+func TestOvertimeEndsWithSilence(t *testing.T) {
+	const event, period = 1200, 900
+	w := newWorld(t)
+	w.change(900, Masks{0b111, 0b110})
+	w.ask(1150, 1)
+	w.change(event, Masks{0b111, 0b111})
+	at := uint32(event)
+	for ; at < event+8*period; at += 60 {
+		w.ask(at, 1)
+	}
+	w.ask(at, 0)
+
+	w = newWorld(t)
+	w.change(900, Masks{0b111, 0b110})
+	w.ask(1150, 1)
+	w.change(event, Masks{0b111, 0b111})
+	for at = event; at <= event+4*period; at += 60 {
+		w.ask(at, 1)
+	}
+	w.ask(at+200, 1)
+	w.ask(at+501, 0)
+}
+
+// There is no overtime on a replica that is to be emptied.
+func TestADrainHasNoOvertime(t *testing.T) {
+	w := newWorld(t)
+	w.ask(1000, 0)
+	w.change(1010, Masks{0b110, 0b111})
+	for at := uint32(1020); at < 1010+4*900; at += 60 {
+		w.ask(at, 0)
+	}
+	w.ask(1010+4*900, 1)
+}
+
+// A drain that comes in the overtime ends it with the period.
+func TestADrainEndsOvertime(t *testing.T) {
+	w := newWorld(t)
+	w.change(900, Masks{0b111, 0b110})
+	w.ask(1150, 1)
+	w.change(1200, Masks{0b111, 0b111})
+	at := uint32(1200)
+	for ; at < 1200+5*900; at += 60 {
+		w.ask(at, 1)
+	}
+	w.ask(at, 1)
+	w.change(at+1, Masks{0b101, 0b111})
+	for ; at < 1200+6*900; at += 60 {
+		w.ask(at, 1)
+	}
+	w.ask(1200+6*900, 0)
+}
+
 func TestADeadlineCutsAHold(t *testing.T) {
 	w := newWorld(t)
 	w.ask(1000, 0)

@@ -24,8 +24,8 @@
 // the answer that named it was given. It is broken by a voluntary change when it uses
 // two replicas without such a death. The first break of a push is counted, once.
 // A break between the A and the AAAA of one moment is a split. A hold is spent when
-// its unit was active for an hour from the event on, the longest that anybody is
-// held; what breaks then is counted apart.
+// its unit was active for two hours from the event on, the longest that anybody is
+// held; what breaks then is shown apart.
 //
 // All algorithms see the same hosts, pushes, queries and events: which queries
 // reach a name server depends on the TTL alone, not on the answers. Nothing ticks:

@@ -111,8 +111,10 @@ func (l *leases) choose(unit uint32, rank []uint8, now moment) (replica uint8, s
 // policy is the default of the server.
 func policy() decide.Policy { return decide.Policy{Idle: 300, Hold: 900, Renewals: 4} }
 
-// longestHold is how long after an event anybody may be held because of it.
-func longestHold() moment { return moment(policy().Hold) * moment(policy().Renewals) * second }
+// longestDrain is how long after a drain anybody may be held on the drained replica,
+// and longestHold how long after an event on another one.
+func longestDrain() moment { return moment(policy().Hold) * moment(policy().Renewals) * second }
+func longestHold() moment  { return 2 * longestDrain() }
 
 // holds is what the server does.
 type holds struct {

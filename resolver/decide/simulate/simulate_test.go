@@ -52,7 +52,6 @@ func TestCheckFails(t *testing.T) {
 				total.broken[a][k][voluntary] = 40
 			}
 		}
-		total.broken[holdsOne][oneSite][spent] = 1
 		total.broken[holdsOne][oneSite][death] = 100
 		total.broken[holdsOne][unrelated][voluntary] = 10
 		return total
@@ -61,11 +60,12 @@ func TestCheckFails(t *testing.T) {
 		t.Error(err)
 	}
 	for name, spoil := range map[string]func(*tally){
-		"one resolver: voluntary": func(a *tally) { a.broken[holdsOne][oneResolver][voluntary] = 1 },
-		"one site: voluntary":     func(a *tally) { a.broken[holdsOne][oneSite][split] = 1 },
-		"unrelated: voluntary":    func(a *tally) { a.broken[holdsOne][unrelated][voluntary] = 11 },
-		"after its drain":         func(a *tally) { a.lag[holdsOne] = longestHold() + 1 },
-		"too few":                 func(a *tally) { a.broken[pureOne] = [kindCount][breakageCount]int{} },
+		"one resolver: voluntary":  func(a *tally) { a.broken[holdsOne][oneResolver][voluntary] = 1 },
+		"one site: voluntary":      func(a *tally) { a.broken[holdsOne][oneSite][split] = 1 },
+		"client subnet: voluntary": func(a *tally) { a.broken[holdsOne][clientSubnet][spent] = 1 },
+		"unrelated: voluntary":     func(a *tally) { a.broken[holdsOne][unrelated][voluntary] = 11 },
+		"after its drain":          func(a *tally) { a.lag[holdsOne] = longestDrain() + 1 },
+		"too few":                  func(a *tally) { a.broken[pureOne] = [kindCount][breakageCount]int{} },
 	} {
 		total := good()
 		spoil(total)

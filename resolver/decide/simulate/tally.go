@@ -93,8 +93,7 @@ func (t *tally) print(out io.Writer, title string) {
 
 // check says whether the holds, on one name server, keep what is promised of them:
 //
-//   - no push of a host that can be told apart is broken by a voluntary change, but
-//     for those of a host that was active for as long as anybody may be held;
+//   - no push of a host that can be told apart is broken by a voluntary change;
 //   - of hosts with unrelated resolvers, at most a quarter as many as without
 //     holds, under the same events;
 //   - a drained replica is given to nobody after that time;
@@ -105,8 +104,7 @@ func (t *tally) check(out io.Writer) error {
 	pushes := t.pushes[unrelated]
 	for k := range unrelated {
 		pushes += t.pushes[k]
-		b := &t.broken[holdsOne][k]
-		if n := b[voluntary] + b[split]; n > 0 {
+		if n := t.voluntary(holdsOne, k); n > 0 {
 			errs = append(errs, fmt.Errorf("%v: voluntary changes broke %d pushes of %d in spite of holds, where none should break", k, n, t.pushes[k]))
 		}
 	}
@@ -114,8 +112,8 @@ func (t *tally) check(out io.Writer) error {
 	if n := t.voluntary(holdsOne, unrelated); n*4 > bare {
 		errs = append(errs, fmt.Errorf("%v: voluntary changes broke %d pushes in spite of holds, more than a quarter of the %d without", unrelated, n, bare))
 	}
-	if lag := t.lag[holdsOne]; lag > longestHold() {
-		errs = append(errs, fmt.Errorf("a replica was given %d s after its drain, the bound is %d s", lag/second, longestHold()/second))
+	if lag := t.lag[holdsOne]; lag > longestDrain() {
+		errs = append(errs, fmt.Errorf("a replica was given %d s after its drain, the bound is %d s", lag/second, longestDrain()/second))
 	}
 	if n := t.voluntaryOfAll(pureOne); n*2500 < pushes {
 		errs = append(errs, fmt.Errorf("voluntary changes broke only %d pushes of %d without holds, too few to show anything: use more -pushes", n, pushes))
