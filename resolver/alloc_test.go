@@ -11,6 +11,7 @@ import (
 // No class of answer allocates, except the ones made to explain.
 func TestAnswersDoNotAllocate(t *testing.T) {
 	s := newServer(t, contoso)
+	batch := s.udp.Batch()
 	for _, tt := range classes {
 		t.Run(tt.name, func(t *testing.T) {
 			msg, err := tt.query().Pack()
@@ -24,6 +25,18 @@ func TestAnswersDoNotAllocate(t *testing.T) {
 				}
 			}); n != 0 {
 				t.Errorf("%v allocations", n)
+			}
+			if n := testing.AllocsPerRun(200, func() {
+				batch.Reset()
+				for range 8 {
+					batch.Read(msg, loopback)
+				}
+				batch.Look()
+				for i := range 8 {
+					batch.Answer(dst, i, 0)
+				}
+			}); n != 0 {
+				t.Errorf("%v allocations in a batch", n)
 			}
 		})
 	}

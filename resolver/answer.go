@@ -13,27 +13,36 @@ import (
 // not kept; it must not overlap dst's spare room.
 func (w *Worker) Answer(dst, msg []byte, from netip.AddrPort, now int64) []byte {
 	var p reply
-	disposition := p.q.Parse(msg)
-	if disposition == wire.Drop {
+	p.s = w.resolver.current.Load()
+	return w.answer(&p, p.q.Parse(msg), dst, from, now)
+}
+
+// answer answers a query that is parsed, and what is known of it already looked up.
+func (w *Worker) answer(p *reply, d wire.Disposition, dst []byte, from netip.AddrPort, now int64) []byte {
+	if d == wire.Drop {
 		w.counters.dropped.Add(1)
 		return dst
 	}
-	p.begin(w.resolver.current.Load(), dst, w.stream)
+	p.begin(dst, w.stream)
 	switch {
-	case disposition == wire.Reject:
+	case d == wire.Reject:
 		p.rcode = p.q.Rcode
-	case disposition == wire.CookieOnly:
+	case d == wire.CookieOnly:
 		// The OPT with a fresh cookie is the whole answer, RFC 7873 section 5.4.
 	case p.accept():
-		w.find(&p, from, now)
+		w.find(p, from, now)
 	}
-	return w.finish(&p, from, now)
+	return w.finish(p, from, now)
 }
 
-// find looks the name up and hands over to whoever answers for it.
+// find looks the name up, unless that is done, and hands over to whoever answers
+// for it.
 func (w *Worker) find(p *reply, from netip.AddrPort, now int64) {
-	node, z, found := p.s.Names.Find(&p.q)
-	switch found {
+	if !p.looked {
+		p.node, p.zone, p.found = p.s.Names.Find(&p.q)
+	}
+	node, z := p.node, p.zone
+	switch p.found {
 	case zone.Outside:
 		p.refuse(edeNotAuthoritative)
 		return

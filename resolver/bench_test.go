@@ -2,9 +2,12 @@ package resolver_test
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"portolan.dev/resolver"
 )
 
 // classes are the kinds of answer, by what they cost.
@@ -85,11 +88,32 @@ func benchmarkRandomSubnets(b *testing.B, s *server, name string) {
 		subnets[i] = [3]byte{byte(1 + rng.IntN(223)), byte(rng.IntN(256)), byte(rng.IntN(256))}
 	}
 	dst := make([]byte, 0, 4096)
-	b.ReportAllocs()
-	i := 0
-	for b.Loop() {
-		copy(msg[len(msg)-3:], subnets[i%len(subnets)][:])
-		s.udp.Answer(dst, msg, loopback, int64(1_800_000_000+i>>20))
-		i++
-	}
+	b.Run("single", func(b *testing.B) {
+		b.ReportAllocs()
+		i := 0
+		for b.Loop() {
+			copy(msg[len(msg)-3:], subnets[i%len(subnets)][:])
+			s.udp.Answer(dst, msg, loopback, int64(1_800_000_000+i>>20))
+			i++
+		}
+	})
+	b.Run("batch", func(b *testing.B) {
+		var msgs [resolver.BatchSize][]byte
+		for i := range msgs {
+			msgs[i] = slices.Clone(msg)
+		}
+		batch := s.udp.Batch()
+		b.ReportAllocs()
+		for i := 0; i < b.N; i += len(msgs) {
+			batch.Reset()
+			for j, m := range msgs {
+				copy(m[len(m)-3:], subnets[(i+j)%len(subnets)][:])
+				batch.Read(m, loopback)
+			}
+			batch.Look()
+			for j := range msgs {
+				batch.Answer(dst, j, int64(1_800_000_000+i>>20))
+			}
+		}
+	})
 }

@@ -12,6 +12,9 @@
 //	    write    copy the packed answer, patch, OPT, header       reply.go
 //	→ server → packet
 //
+// Datagrams that were received together take the same path side by side: a [Batch]
+// makes each look-up for all of them before the next one (batch.go).
+//
 // A [Snapshot] is everything that can be computed before a query comes: it is
 // compiled (resolver/compile), published whole by [Resolver.Swap], and read with
 // one atomic load per query. What changes between two snapshots, the

@@ -36,7 +36,8 @@ func (p *reply) whoami(z *zone.Zone, from netip.AddrPort) {
 		return
 	}
 	e := &p.q.EDNS.ECS
-	c := p.s.locate(e, from.Addr())
+	var c client
+	p.s.locate(&c, e, from.Addr())
 	// Only this very subnet was asked about.
 	p.scope = e.Source
 	p.appendTXT(wire.ClassIN, "resolver "+from.Addr().String())

@@ -12,8 +12,11 @@ import (
 // then the type is looked up, so that A and AAAA cannot disagree.
 func (w *Worker) global(p *reply, node *zone.Node, z *zone.Zone, from netip.Addr, now int64) {
 	r := &p.s.Registries[node.Ref]
-	c := p.s.locate(&p.q.EDNS.ECS, from)
-	region, outcome := p.s.decide(r, &p.s.Live[node.Ref], &c, now)
+	if !p.located {
+		p.s.locate(&p.client, &p.q.EDNS.ECS, from)
+	}
+	c := &p.client
+	region, outcome := p.s.decide(r, &p.s.Live[node.Ref], c, now)
 	switch outcome {
 	case decide.NoneRouted:
 		p.globalNone(node, z, edeNoneRouted)

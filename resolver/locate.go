@@ -42,66 +42,66 @@ const (
 
 // locate finds the locality of a client: the client subnet if there is one and
 // it can be placed, else the address the query came from.
-func (s *Snapshot) locate(e *wire.ECS, from netip.Addr) client {
+func (s *Snapshot) locate(c *client, e *wire.ECS, from netip.Addr) {
 	if !s.ECS || e.Family == 0 || e.Source == 0 {
 		// Source 0 asks not to be tailored to; the asker's own address is no
 		// secret, and the scope stays 0 (RFC 7871 section 7.2.1).
-		c := s.locateAddr(from)
+		s.locateAddr(c, from)
 		c.scope, c.unitScope, c.subnet = 0, 0, false
-		return c
+		return
 	}
-	c := s.locateSubnet(e)
+	s.locateSubnet(c, e)
 	if c.class == geo.ClassSpecial {
 		// Private and other special-purpose space has no place on the map. The
 		// asker's address counts, for all of the block (RFC 7871 section 10).
 		block := c.scope
-		c = s.locateAddr(from)
+		s.locateAddr(c, from)
 		c.scope, c.unitScope, c.subnet = block, block, false
 	}
-	return c
 }
 
-func (s *Snapshot) locateSubnet(e *wire.ECS) client {
+func (s *Snapshot) locateSubnet(c *client, e *wire.ECS) {
 	if e.Family == wire.FamilyIPv4 {
-		return s.locate4(binary.BigEndian.Uint32(e.Addr[:]), 0)
+		s.locate4(c, binary.BigEndian.Uint32(e.Addr[:]), 0)
+		return
 	}
-	return s.locate6(binary.BigEndian.Uint64(e.Addr[:]), binary.BigEndian.Uint64(e.Addr[8:]), int(e.Source))
+	s.locate6(c, binary.BigEndian.Uint64(e.Addr[:]), binary.BigEndian.Uint64(e.Addr[8:]), int(e.Source))
 }
 
-func (s *Snapshot) locateAddr(a netip.Addr) client {
+func (s *Snapshot) locateAddr(c *client, a netip.Addr) {
 	if a.Is4() {
 		b := a.As4()
-		return s.locate4(binary.BigEndian.Uint32(b[:]), 0)
+		s.locate4(c, binary.BigEndian.Uint32(b[:]), 0)
+		return
 	}
 	b := a.As16()
-	return s.locate6(binary.BigEndian.Uint64(b[:]), binary.BigEndian.Uint64(b[8:]), 128)
+	s.locate6(c, binary.BigEndian.Uint64(b[:]), binary.BigEndian.Uint64(b[8:]), 128)
 }
 
 // locate4 places an IPv4 address. shift is what its prefix lengths grow by in the
 // family that was asked in.
-func (s *Snapshot) locate4(addr uint32, shift uint8) client {
+func (s *Snapshot) locate4(c *client, addr uint32, shift uint8) {
 	class, scope := s.Places.Find4(addr)
-	c := client{class: class, scope: scope + shift, subnet: true}
+	c.class, c.scope, c.subnet = class, scope+shift, true
 	if site := s.Places.Site(class); site >= 0 {
 		c.unitScope, c.hi, c.lo = c.scope, s.SiteKeys[site], unitSite
-		return c
+		return
 	}
 	c.unitScope, c.hi, c.lo = unitBits4+shift, uint64(addr>>(32-unitBits4)), unitIPv4
-	return c
 }
 
 // locate6 places an IPv6 address of which the first bits are known; one that
 // carries an IPv4 address is placed by that.
-func (s *Snapshot) locate6(hi, lo uint64, known int) client {
+func (s *Snapshot) locate6(c *client, hi, lo uint64, known int) {
 	if v4, shift, ok := geo.Unwrap(hi, lo, known); ok {
-		return s.locate4(v4, uint8(shift))
+		s.locate4(c, v4, uint8(shift))
+		return
 	}
 	class, scope := s.Places.Find6(hi, lo)
-	c := client{class: class, scope: scope, subnet: true}
+	c.class, c.scope, c.subnet = class, scope, true
 	if site := s.Places.Site(class); site >= 0 {
 		c.unitScope, c.hi, c.lo = scope, s.SiteKeys[site], unitSite
-		return c
+		return
 	}
 	c.unitScope, c.hi, c.lo = unitBits6, hi>>(64-unitBits6), unitIPv6
-	return c
 }

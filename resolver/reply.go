@@ -28,10 +28,16 @@ type reply struct {
 	s *Snapshot
 	// q is held by value: behind a pointer it would count as leaked with every
 	// write to msg, and be allocated.
-	q      wire.Query
-	msg    []byte // the response; what stood in dst before is before start
-	start  int
-	limit  int // length that msg may reach
+	q     wire.Query
+	msg   []byte // the response; what stood in dst before is before start
+	start int
+	limit int // length that msg may reach
+	outcome
+	known
+}
+
+// outcome is what has become of a question so far.
+type outcome struct {
 	flags  uint16
 	rcode  uint16
 	counts wire.Counts
@@ -40,19 +46,30 @@ type reply struct {
 	ede    []byte // packed EDE option
 }
 
+// known is what a [Batch] has looked up before the answer: the name if looked, the
+// locality of the client if located.
+type known struct {
+	looked  bool
+	located bool
+	found   zone.Found
+	node    *zone.Node
+	zone    *zone.Zone
+	client  client
+}
+
 // begin makes room for the header and echoes the question, once p.q is parsed.
-func (p *reply) begin(s *Snapshot, dst []byte, stream bool) {
+func (p *reply) begin(dst []byte, stream bool) {
 	size := maxDatagram
 	switch {
 	case stream:
 		size = 0xffff
 	case p.q.EDNS.Present:
-		size = min(int(p.q.EDNS.Size), s.UDPSize)
+		size = min(int(p.q.EDNS.Size), p.s.UDPSize)
 	}
-	p.s, p.start, p.limit = s, len(dst), len(dst)+size
+	p.start, p.limit = len(dst), len(dst)+size
 	var header [wire.HeaderLen]byte
 	p.msg = append(append(dst, header[:]...), p.q.Question()...)
-	p.ecs = s.ECS && p.q.EDNS.ECS.Family != 0
+	p.ecs = p.s.ECS && p.q.EDNS.ECS.Family != 0
 }
 
 // refuse answers REFUSED with the reason, for a name that is not ours: no

@@ -79,7 +79,8 @@ func (s *Snapshot) Trace(registry int, asker netip.Addr, subnet netip.Prefix, no
 // trace runs the steps of global with the reasons kept.
 func (s *Snapshot) trace(registry int, asker netip.Addr, e *wire.ECS, now int64) Trace {
 	r := &s.Registries[registry]
-	c := s.locate(e, asker)
+	var c client
+	s.locate(&c, e, asker)
 	live := &s.Live[registry]
 	rank, masks := s.Places.Rank(c.class), live.Masks()
 	region, outcome := decide.Choose(rank, masks, r.AllDown)

@@ -37,6 +37,9 @@ type Holds struct {
 
 const ways = 7
 
+// never is the version of no free bucket.
+const never = 1
+
 type bucket struct {
 	lock atomic.Uint32
 	_    uint32
@@ -149,18 +152,22 @@ func (h *Holds) bucketOf(k Key) *bucket {
 	return &h.buckets[(hi^lo)&h.mask]
 }
 
-// acquire takes the lock of a bucket. It is held for tens of nanoseconds, so
-// spinning beats sleeping; yielding is for the case that its holder was
-// descheduled.
-func (b *bucket) acquire() {
-	for spin := 0; !b.lock.CompareAndSwap(0, 1); spin++ {
+// acquire takes the lock of a bucket, which is even while it is free and counts who
+// had it. It is held for tens of nanoseconds, so spinning beats sleeping; yielding is
+// for the case that its holder was descheduled.
+func (b *bucket) acquire() (version uint32) {
+	for spin := 0; ; spin++ {
+		version = b.lock.Load()
+		if version&1 == 0 && b.lock.CompareAndSwap(version, version+1) {
+			return version
+		}
 		if spin > 64 {
 			runtime.Gosched()
 		}
 	}
 }
 
-func (b *bucket) release() { b.lock.Store(0) }
+func (b *bucket) release(version uint32) { b.lock.Store(version + 2) }
 
 // find returns the way of k and its state, or nil. The state belongs to k: had the
 // way been given away between the two loads of its key, they would differ.
@@ -177,21 +184,23 @@ func (b *bucket) find(k Key) (w *way, state uint64) {
 	return nil, 0
 }
 
-// insert gives a way to a unit that is not there, if one may be taken.
-func (b *bucket) insert(k Key, e Entry) {
-	b.acquire()
-	defer b.release()
-	if w, _ := b.find(k); w != nil {
-		return // another worker was first
+// insert gives a way to a unit that is not there, if one may be taken. missed is
+// the version of the bucket at which the unit was not there.
+func (b *bucket) insert(k Key, e Entry, missed uint32) {
+	version := b.acquire()
+	if version != missed {
+		if w, _ := b.find(k); w != nil {
+			b.release(version)
+			return // another worker was first
+		}
 	}
-	w := b.victim(e.LastSeen)
-	if w == nil {
-		return
+	if w := b.victim(e.LastSeen); w != nil {
+		e.Protected = e.Protected && b.mayProtect() // loaded from a larger table, maybe
+		w.key.Store(0)
+		w.state.Store(e.pack() | (w.state.Load()+1)&epochMask)
+		w.key.Store(uint64(k))
 	}
-	e.Protected = e.Protected && b.mayProtect() // loaded from a larger table, maybe
-	w.key.Store(0)
-	w.state.Store(e.pack() | (w.state.Load()+1)&epochMask)
-	w.key.Store(uint64(k))
+	b.release(version)
 }
 
 // victim returns the way that a new unit may take at now, or nil when none may be
@@ -241,7 +250,7 @@ func (h *Holds) Get(k Key) (Entry, bool) {
 
 // Put stores what is known of a unit that is not there yet, as loading a saved
 // table does.
-func (h *Holds) Put(k Key, e Entry) { h.bucketOf(k).insert(k, e) }
+func (h *Holds) Put(k Key, e Entry) { h.bucketOf(k).insert(k, e, never) }
 
 // Each calls f for every unit, while others go on using the table.
 func (h *Holds) Each(f func(Key, Entry)) {
@@ -253,6 +262,19 @@ func (h *Holds) Each(f func(Key, Entry)) {
 			if key != 0 && w.key.Load() == key {
 				f(Key(key), unpack(state))
 			}
+		}
+	}
+}
+
+// Warm reads the memory that [Holds.Serve] will need for these units, so that it
+// is in the processor's caches then: the reads do not wait for each other. The zero
+// Key is passed over.
+func (h *Holds) Warm(keys []Key) {
+	for _, k := range keys {
+		if k != 0 {
+			b := h.bucketOf(k)
+			b.ways[0].key.Load()
+			b.ways[ways-1].key.Load() // the bucket's other line
 		}
 	}
 }

@@ -59,9 +59,10 @@ func (h *Holds) Serve(k Key, base uint8, now uint32, s *Situation) (region uint8
 	b := h.bucketOf(k)
 	s.Before = None
 	for {
+		version := b.lock.Load()
 		w, state := b.find(k)
 		if w == nil {
-			b.insert(k, Entry{LastSeen: now, Region: s.Stable[base]})
+			b.insert(k, Entry{LastSeen: now, Region: s.Stable[base]}, version)
 			return base, false
 		}
 		e := unpack(state)

@@ -20,6 +20,24 @@ type Answerer interface {
 	Answer(dst, msg []byte, from netip.AddrPort, now int64) []byte
 }
 
+// BatchAnswerer turns queries that were received together into responses. It belongs
+// to one goroutine, which calls Reset, Read for each of at most [BatchSize] queries,
+// Look, and Answer for each.
+type BatchAnswerer interface {
+	// Reset makes room for the next queries.
+	Reset()
+	// Read takes in a query, received from the address from. msg stays as it is until
+	// the query is answered.
+	Read(msg []byte, from netip.AddrPort)
+	// Look does for all queries what is better done together.
+	Look()
+	// Answer does for query i, counted from 0, what [Answerer] does.
+	Answer(dst []byte, i int, now int64) []byte
+}
+
+// BatchSize is how many queries are received together at most.
+const BatchSize = 64
+
 // Limits bound what TCP clients may hold. A zero PerPrefix or Pipeline means no
 // limit of its own.
 type Limits struct {
@@ -39,9 +57,10 @@ type Options struct {
 	// spread datagrams over several; at least 1.
 	Workers int
 	Limits  Limits
-	// UDP and TCP return an Answerer for one receiving goroutine, or for all
-	// connections of one listener.
-	UDP, TCP func() Answerer
+	// UDP returns what answers for one receiving goroutine, TCP for all connections
+	// of one listener.
+	UDP func() BatchAnswerer
+	TCP func() Answerer
 	// Now is the clock.
 	Now func() time.Time
 	// Log is told what an operator should know of sockets, at a limited rate by
@@ -69,7 +88,7 @@ type Stats struct {
 // udpSocket is one bound UDP socket and its receive loop.
 type udpSocket interface {
 	// serve answers until the socket is closed or stop reports true.
-	serve(a Answerer, now func() time.Time, stop func() bool) error
+	serve(a BatchAnswerer, now func() time.Time, stop func() bool) error
 	close()
 }
 

@@ -23,6 +23,16 @@ func (echo) Answer(dst, msg []byte, _ netip.AddrPort, _ int64) []byte {
 	return append(dst, msg...)
 }
 
+// echoes does so for queries that came together.
+type echoes struct{ msgs [][]byte }
+
+func (e *echoes) Reset()                            { e.msgs = e.msgs[:0] }
+func (e *echoes) Read(msg []byte, _ netip.AddrPort) { e.msgs = append(e.msgs, msg) }
+func (*echoes) Look()                               {}
+func (e *echoes) Answer(dst []byte, i int, _ int64) []byte {
+	return echo{}.Answer(dst, e.msgs[i], netip.AddrPort{}, 0)
+}
+
 // start serves an echo on loopback, v4 and v6.
 func start(t *testing.T, limits Limits, listen ...string) *Server {
 	t.Helper()
@@ -31,7 +41,7 @@ func start(t *testing.T, limits Limits, listen ...string) *Server {
 	}
 	o := Options{
 		Workers: 2, Limits: limits, Now: time.Now,
-		UDP: func() Answerer { return echo{} }, TCP: func() Answerer { return echo{} },
+		UDP: func() BatchAnswerer { return new(echoes) }, TCP: func() Answerer { return echo{} },
 		Log: func(msg string, err error) { t.Logf("%s: %v", msg, err) },
 	}
 	for _, a := range listen {

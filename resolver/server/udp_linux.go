@@ -15,13 +15,17 @@ import (
 const (
 	// batchSize is how many datagrams one system call moves. Batches fill by
 	// themselves under load; nothing waits for one to fill.
-	batchSize = 64
+	batchSize = BatchSize
 	// udpQuerySize bounds a received datagram. A longer one arrives cut, which
 	// the parser refuses.
 	udpQuerySize = 2048
 	// udpResponseSize is the room for a response, the most that a UDP size may be
 	// configured to.
 	udpResponseSize = 4096
+	// cacheLines is added to buffers that follow one another in memory. At a distance
+	// of a power of two the beginnings of all of them would compete for the same few
+	// places in the processor's cache.
+	cacheLines = 3 * 64
 	// pollEvery is how long a blocked receive may take to notice a stop.
 	pollEvery = 200 * time.Millisecond
 	// receiveBuffer asks for room for a burst of some thousand queries; the
@@ -139,8 +143,8 @@ type batch struct {
 	outVec  [batchSize]unix.Iovec
 	names   [batchSize][unix.SizeofSockaddrInet6]byte
 	control [batchSize][controlSize]byte
-	queries [batchSize][udpQuerySize]byte
-	replies [batchSize][udpResponseSize]byte
+	queries [batchSize][udpQuerySize + cacheLines]byte
+	replies [batchSize][udpResponseSize + cacheLines]byte
 }
 
 func newBatch(s *batchSocket) *batch {
@@ -176,7 +180,7 @@ func (b *batch) rearm(s *batchSocket, n int) {
 // through RawSyscall6, which costs the scheduler nothing; only an empty socket
 // sends it into a blocking system call, entered by Syscall6 so that a waiting
 // thread holds up neither the other goroutines nor the garbage collector.
-func (s *batchSocket) serve(a Answerer, now func() time.Time, stop func() bool) error {
+func (s *batchSocket) serve(a BatchAnswerer, now func() time.Time, stop func() bool) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	b := newBatch(s)
@@ -203,11 +207,15 @@ func (s *batchSocket) receive(b *batch) (int, unix.Errno) {
 }
 
 // answer answers the first n received datagrams and sends what there is to send.
-func (s *batchSocket) answer(b *batch, n int, a Answerer, now int64) {
+func (s *batchSocket) answer(b *batch, n int, a BatchAnswerer, now int64) {
+	a.Reset()
+	for i := range n {
+		a.Read(b.queries[i][:b.in[i].len], s.peer(&b.names[i]))
+	}
+	a.Look()
 	ready := 0
 	for i := range n {
-		from := s.peer(&b.names[i])
-		reply := a.Answer(b.replies[ready][:0], b.queries[i][:b.in[i].len], from, now)
+		reply := a.Answer(b.replies[ready][:0:udpResponseSize], i, now)
 		if len(reply) == 0 {
 			continue
 		}

@@ -28,7 +28,7 @@ func listenUDP(addr netip.AddrPort, _ int) ([]udpSocket, error) {
 // pollEvery is how long a blocked receive may take to notice a stop.
 const pollEvery = 200 * time.Millisecond
 
-func (s *portableSocket) serve(a Answerer, now func() time.Time, stop func() bool) error {
+func (s *portableSocket) serve(a BatchAnswerer, now func() time.Time, stop func() bool) error {
 	in, out := make([]byte, 4096), make([]byte, 0, 65535)
 	for !stop() {
 		if err := s.conn.SetReadDeadline(now().Add(pollEvery)); err != nil {
@@ -42,7 +42,9 @@ func (s *portableSocket) serve(a Answerer, now func() time.Time, stop func() boo
 			return err
 		}
 		peer := netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-		if out = a.Answer(out[:0], in[:n], peer, now().Unix()); len(out) > 0 {
+		a.Reset()
+		a.Read(in[:n], peer)
+		if out = a.Answer(out[:0], 0, now().Unix()); len(out) > 0 {
 			_, _ = s.conn.WriteToUDPAddrPort(out, from) // a lost response is the client's to ask again
 		}
 	}

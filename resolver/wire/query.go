@@ -21,9 +21,8 @@ const (
 	Reject
 )
 
-// Query is one received message taken apart. The zero value is ready for
-// [Query.Parse]; it is meant to live on the stack of the caller. Name and
-// Question borrow the message.
+// Query is one received message taken apart by [Query.Parse], any number of times
+// one after the other. Name and Question borrow the message.
 type Query struct {
 	ID    uint16
 	Type  uint16
@@ -38,7 +37,7 @@ type Query struct {
 	msg     []byte
 	// lower is the query name with ASCII upper case folded (RFC 4343). Label
 	// lengths are at most 63 and so below 'A': the whole name folds as one run.
-	// Zeroes follow the name, which Hash relies on.
+	// Eight zeroes follow the name, which Hash relies on.
 	lower [MaxName + 9]byte
 }
 
@@ -61,6 +60,8 @@ func (q *Query) Question() []byte {
 // Parse takes msg apart and says what to do with it. Header policy comes first
 // and is the same for every transport.
 func (q *Query) Parse(msg []byte) Disposition {
+	q.EDNS = EDNS{}
+	q.Type, q.Class, q.Rcode, q.nameLen = 0, 0, 0, 0
 	if len(msg) < HeaderLen {
 		return Drop
 	}
@@ -139,6 +140,7 @@ func (q *Query) parseQuestion() int {
 		return -1
 	}
 	fold(q.lower[:], q.msg[HeaderLen:off])
+	clear(q.lower[off-HeaderLen:][:8])
 	q.nameLen = uint8(off - HeaderLen)
 	q.Type = binary.BigEndian.Uint16(q.msg[off:])
 	q.Class = binary.BigEndian.Uint16(q.msg[off+2:])

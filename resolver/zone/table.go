@@ -93,8 +93,45 @@ type Table struct {
 
 // Find looks up the name of q. On Hit node is set; zone is set on Hit and Miss.
 func (t *Table) Find(q *wire.Query) (node *Node, z *Zone, found Found) {
+	return t.FindHash(q, t.Hash(q))
+}
+
+// Hash returns the hash of the name of q, for [Table.Warm] and [Table.FindHash].
+func (t *Table) Hash(q *wire.Query) uint64 { return q.HashName(0, t.seed) }
+
+// Warm reads the memory that [Table.FindHash] will need for names with these
+// hashes, so that it is in the processor's caches then. Each step is made for all
+// of them before the next one: the reads of one step do not wait for each other.
+// met has the length of hashes and is overwritten; what it holds then means
+// nothing.
+func (t *Table) Warm(hashes []uint64, met []uint32) {
+	if len(t.slots) < coldSlots {
+		return
+	}
+	mask := uint64(len(t.slots) - 1)
+	for i, h := range hashes {
+		met[i] = t.slots[h&mask].node
+	}
+	for i := range met[:len(hashes)] {
+		if met[i] != 0 {
+			met[i] = t.nodes[met[i]-1].name
+		}
+	}
+	for i := range met[:len(hashes)] {
+		if int(met[i]) < len(t.names) {
+			met[i] = uint32(t.names[met[i]])
+		}
+	}
+}
+
+// coldSlots is the size from which a table does not stay in the caches next to a
+// core.
+const coldSlots = 1 << 12
+
+// FindHash is [Table.Find] for a name whose hash is known.
+func (t *Table) FindHash(q *wire.Query, hash uint64) (node *Node, z *Zone, found Found) {
 	name := q.Name()
-	if id := t.lookup(name, q.HashName(0, t.seed)); id != 0 {
+	if id := t.lookup(name, hash); id != 0 {
 		node = &t.nodes[id-1]
 		return node, &t.zones[node.zone], Hit
 	}

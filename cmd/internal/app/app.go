@@ -184,6 +184,9 @@ func (a *App) resume(w *World, state ledger.State) {
 	}
 }
 
+// What is received together is answered together: neither size may exceed the other.
+var _ = [1]struct{}{}[resolver.BatchSize-server.BatchSize]
+
 // bind opens the sockets of the configuration.
 func (a *App) bind(w *World) error {
 	c := w.Config.Server
@@ -198,7 +201,7 @@ func (a *App) bind(w *World) error {
 			Connections: c.TCP.Connections, PerPrefix: c.TCP.PerPrefix, Pipeline: c.TCP.Pipeline,
 			Idle: c.TCP.Idle, Message: c.TCP.Message,
 		},
-		UDP: func() server.Answerer { return a.resolver.Worker(false) },
+		UDP: func() server.BatchAnswerer { return a.resolver.Worker(false).Batch() },
 		TCP: func() server.Answerer { return a.resolver.Worker(true) },
 		Now: a.o.Now,
 		Log: func(msg string, err error) { a.log.Warn("a socket is in trouble", "trouble", msg, "error", err) },
