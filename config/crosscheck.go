@@ -190,15 +190,10 @@ func (d *decoder) checkProbes() {
 // checkRegions sees that every region has coordinates, and leaves in the Config
 // those in use: the declared ones in file order, then the others in order of use.
 func (d *decoder) checkRegions() {
-	inUse := map[string]bool{}
 	var implied []Region
 	located := d.locatedRegions()
-	for _, ref := range d.regionRefs {
-		if inUse[ref.name] {
-			continue
-		}
-		inUse[ref.name] = true
-		if len(inUse) == MaxRegions+1 {
+	for i, ref := range d.regionRefs {
+		if i == MaxRegions {
 			d.errs.add(ref.at, fmt.Sprintf("more than %d regions are in use", MaxRegions), "serve the registries of further regions from another server")
 		}
 		if d.regions[ref.name] == nil {
@@ -211,7 +206,7 @@ func (d *decoder) checkRegions() {
 			d.checkKnown(r.Name, d.regions[r.Name], located)
 		}
 	}
-	d.cfg.Regions = slices.DeleteFunc(d.cfg.Regions, func(r Region) bool { return !inUse[r.Name] })
+	d.cfg.Regions = slices.DeleteFunc(d.cfg.Regions, func(r Region) bool { return !d.regionsInUse[r.Name] })
 	d.cfg.Regions = append(d.cfg.Regions, implied...)
 }
 

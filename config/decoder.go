@@ -22,8 +22,10 @@ type decoder struct {
 	receivers                                    map[string]*place // by URL
 
 	// References are checked when every file is read: what they name may stand
-	// in a later one.
+	// in a later one. Of a region only the first is kept, and of a probe those that
+	// stand before it: there are as many references as replicas.
 	regionRefs, probeRefs, targetRefs []reference
+	regionsInUse                      map[string]bool  // those in regionRefs
 	registryPlaces                    []registryPlaces // parallel to cfg.Registries
 	replicaPlaces                     []replicaPlaces  // parallel to the replicas of the registry being read
 }
@@ -32,6 +34,14 @@ type decoder struct {
 type reference struct {
 	name string
 	at   *place
+}
+
+// useRegion notes that a region is named at a place.
+func (d *decoder) useRegion(name string, at *place) {
+	if !d.regionsInUse[name] {
+		d.regionsInUse[name] = true
+		d.regionRefs = append(d.regionRefs, reference{name, at})
+	}
 }
 
 // registryPlaces is where to say what is wrong with a registry as a whole.
@@ -70,8 +80,10 @@ func newDecoder(opts Options) *decoder {
 		probes:     map[string]*place{},
 		registries: map[string]*place{},
 		networks:   map[string]*place{},
-		prefixes:   map[netip.Prefix]*place{},
-		receivers:  map[string]*place{},
+
+		regionsInUse: map[string]bool{},
+		prefixes:     map[netip.Prefix]*place{},
+		receivers:    map[string]*place{},
 	}
 	s := &d.sections
 	s.server, s.tcp = newUnited(d, serverFields()), newUnited(d, tcpFields())

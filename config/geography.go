@@ -106,7 +106,7 @@ func (c *cursor) country() (string, bool) {
 func (c *cursor) usedRegion() (string, bool) {
 	name, ok := c.region()
 	if ok {
-		c.d.regionRefs = append(c.d.regionRefs, reference{name, c.place})
+		c.d.useRegion(name, c.place)
 	}
 	return name, ok
 }

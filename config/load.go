@@ -87,6 +87,8 @@ func (l *loader) read(src *source, p parsed, include func(*cursor)) {
 	if root == nil {
 		return
 	}
+	src.parts, src.data = p.parts, p.data
+	defer func() { src.parts, src.data = nil, nil }()
 	c := &cursor{place: &place{source: src, line: int32(root.Line), column: int32(root.Column)}, d: l.d, node: root}
 	// A file read later may not repeat a key of this one, but for the sections.
 	l.d.sections.top.add(c, l.d.cfg)
@@ -120,7 +122,7 @@ func (l *loader) include(c *cursor) {
 		if err != nil {
 			c.fail(show(pattern)+" is no pattern", "write it like registries.d/*.yaml")
 		}
-		for path, p := range ahead(paths) {
+		for path, p := range ahead(paths, parseFile) {
 			if l.includeFile(c, path, p); l.d.errs.closed {
 				return
 			}

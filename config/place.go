@@ -12,6 +12,10 @@ type source struct {
 	name  string // as it stands in errors
 	dir   string // what relative paths in the file are relative to
 	order int    // in reading order, from 0
+	// While it is decoded: the parts of its registries that were left out of its
+	// tree, and with them the whole file.
+	parts []part
+	data  []byte
 }
 
 // place is where a value stands, both in its file and in the tree of keys. It

@@ -55,24 +55,41 @@ func dataFields() []field[DataEndpoint] {
 }
 
 func decodeRegistries(c *cursor, v *Config) {
-	v.Registries = slices.Grow(v.Registries, len(c.node.Content)/2)
-	c.d.registryPlaces = slices.Grow(c.d.registryPlaces, len(c.node.Content)/2)
-	c.entries(func(key *place, c *cursor) {
-		var r Registry
-		c.d.replicaPlaces = c.d.replicaPlaces[:0]
-		g := c.d.sections.registry.one(c, &r)
-		r.Key, r.Pos = key.key, key.pos()
-		if !g.has("name") {
-			at := &cursor{place: key, d: c.d}
-			r.Name, _ = at.checkedRegistryName(key.key)
-		}
-		if !unite(c, c.d.registries, r.Key, key) {
+	decodeEntries(c, v)
+	for _, p := range ahead(c.source.parts, part.parse) {
+		if p.problem != nil {
+			// The words and the place are those for the file as a whole.
+			if _, whole := parseLibrary(c.source.data); whole != nil {
+				p.problem = whole
+			}
+			p.problem.add(c.source, &c.d.errs)
 			return
 		}
-		checkRegistry(c, &r, g)
-		v.Registries = append(v.Registries, r)
-		c.d.registryPlaces = append(c.d.registryPlaces, registryPlaces{key, g.where("name"), g.where("zone")})
-	})
+		decodeEntries(&cursor{place: c.place, d: c.d, node: p.root}, v)
+	}
+}
+
+func decodeEntries(c *cursor, v *Config) {
+	v.Registries = slices.Grow(v.Registries, len(c.node.Content)/2)
+	c.d.registryPlaces = slices.Grow(c.d.registryPlaces, len(c.node.Content)/2)
+	c.entries(func(key *place, c *cursor) { decodeRegistry(key, c, v) })
+}
+
+func decodeRegistry(key *place, c *cursor, v *Config) {
+	var r Registry
+	c.d.replicaPlaces = c.d.replicaPlaces[:0]
+	g := c.d.sections.registry.one(c, &r)
+	r.Key, r.Pos = key.key, key.pos()
+	if !g.has("name") {
+		at := &cursor{place: key, d: c.d}
+		r.Name, _ = at.checkedRegistryName(key.key)
+	}
+	if !unite(c, c.d.registries, r.Key, key) {
+		return
+	}
+	checkRegistry(c, &r, g)
+	v.Registries = append(v.Registries, r)
+	c.d.registryPlaces = append(c.d.registryPlaces, registryPlaces{key, g.where("name"), g.where("zone")})
 }
 
 func (c *cursor) enabled() (value, ok bool) {
@@ -158,7 +175,7 @@ func decodeReplicas(c *cursor, r *Registry) {
 			return
 		}
 		p.Region, p.Pos = region, key.pos()
-		c.d.regionRefs = append(c.d.regionRefs, reference{region, key})
+		c.d.useRegion(region, key)
 		r.Replicas = append(r.Replicas, p)
 		c.d.replicaPlaces = append(c.d.replicaPlaces, replicaPlaces{key, g.where("addresses"), g.where("probe")})
 	})
@@ -192,7 +209,7 @@ func (c *cursor) usedTarget() (string, bool) {
 
 func (c *cursor) usedProbe() (string, bool) {
 	name, ok := c.text()
-	if ok {
+	if ok && c.d.probes[name] == nil {
 		c.d.probeRefs = append(c.d.probeRefs, reference{name, c.place})
 	}
 	return name, ok

@@ -22,6 +22,9 @@ const (
 	// registries with eight replicas, written out line by line, have some nine
 	// million.
 	maxMarks = 12 << 20
+	// maxPlain bounds what the plain parser is given, in bytes: it counts no marks.
+	// Larger files are read in parts.
+	maxPlain = 8 << 20
 )
 
 // readFile reads a regular file of at most maxFile bytes. Devices and pipes are
@@ -66,6 +69,16 @@ func (p *problem) add(src *source, errs *report) {
 // parseDocument gives the root node of the one document in data, nil for a
 // document without content.
 func parseDocument(data []byte) (*yaml.Node, *problem) {
+	if len(data) <= maxPlain {
+		if root, ok := parsePlain(data); ok {
+			return root, nil
+		}
+	}
+	return parseLibrary(data)
+}
+
+// parseLibrary is parseDocument for everything that is YAML.
+func parseLibrary(data []byte) (*yaml.Node, *problem) {
 	const tooMuch = "split it and use include"
 	if len(data) > maxFile {
 		return nil, &problem{msg: errTooLarge.Error(), hint: tooMuch}

@@ -1,0 +1,181 @@
+package config
+
+import (
+	"bytes"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// partSize is how large a part of a file becomes, in bytes: its tree has some
+// megabytes then.
+const partSize = 128 << 10
+
+// part is some whole entries of the registries of a large file.
+type part struct {
+	data []byte
+	line int // lines of the file before it
+}
+
+// split cuts the registries of a large file into parts that can be parsed one by
+// one: the tree of a whole file would take twenty times the memory of the file.
+// head is the file without them, its line numbers unchanged. A part has size bytes
+// and the rest of the entry it ends in.
+//
+// That is right where nothing can reach from one entry into the next, so that an
+// entry begins wherever a line begins at the column of the first one. So ok is
+// false unless every line below the key is whole in itself: see [wholeLine].
+func split(data []byte, size int) (head []byte, parts []part, ok bool) {
+	const key = "registries:"
+	if len(data) <= 2*size || marks(data) > maxMarks {
+		return nil, nil, false
+	}
+	begin := bytes.Index(data, []byte("\n"+key)) + 1
+	if begin == 0 && !bytes.HasPrefix(data, []byte(key)) {
+		return nil, nil, false
+	}
+	s := splitter{data: data, at: begin, line: bytes.Count(data[:begin], []byte("\n")), column: -1, size: size}
+	first, _ := s.next()
+	if rest := bytes.TrimLeft(first[len(key):], " "); len(rest) > 0 && rest[0] != '#' {
+		return nil, nil, false
+	}
+	from := s.at
+	end, ok := s.entries()
+	if !ok || len(s.parts) < 2 {
+		return nil, nil, false
+	}
+	head = append(head, data[:from]...)
+	head = append(head, bytes.Repeat([]byte("\n"), bytes.Count(data[from:end], []byte("\n")))...)
+	return append(head, data[end:]...), s.parts, true
+}
+
+// splitter goes through a file line by line.
+type splitter struct {
+	data   []byte
+	at     int // where the next line begins
+	line   int // lines before it
+	column int // of the entries; -1 before the first
+	size   int // of a part, in bytes
+	parts  []part
+}
+
+func (s *splitter) next() (line []byte, ok bool) {
+	if s.at >= len(s.data) {
+		return nil, false
+	}
+	line = s.data[s.at:]
+	if end := bytes.IndexByte(line, '\n'); end >= 0 {
+		line = line[:end]
+		s.at++
+	}
+	s.at += len(line)
+	s.line++
+	return line, true
+}
+
+// entries cuts lines into parts until one begins at column 0, and gives where
+// that is.
+func (s *splitter) entries() (end int, ok bool) {
+	begin, before := s.at, s.line
+	for {
+		at, above := s.at, s.line
+		line, more := s.next()
+		text := bytes.TrimLeft(line, " ")
+		if more && (len(text) == 0 || text[0] == '#') {
+			continue
+		}
+		indent := len(line) - len(text)
+		if !more || indent == 0 {
+			if at > begin {
+				s.parts = append(s.parts, part{s.data[begin:at], before})
+			}
+			return at, s.column > 0 && (!more || text[0] != '-')
+		}
+		if s.column < 0 {
+			s.column = indent
+		}
+		switch {
+		case indent < s.column, !wholeLine(text), indent == s.column && !beginsEntry(text):
+			return 0, false
+		case indent == s.column && at-begin >= s.size:
+			s.parts = append(s.parts, part{s.data[begin:at], before})
+			begin, before = at, above
+		}
+	}
+}
+
+// beginsEntry says whether a line begins with a key.
+func beginsEntry(text []byte) bool {
+	c := text[0]
+	return (letterOrDigit(c) || c == '_' || c == '"' || c == '\'') && bytes.IndexByte(text, ':') > 0
+}
+
+// wholeLine says whether what begins on a line ends on it, but for a scalar
+// without quotes, which ends before the first line that is not indented deeper than
+// its key: quotes and brackets are closed, no block of text is opened, and no
+// anchor, alias or tag leads elsewhere.
+func wholeLine(text []byte) bool {
+	if !printable(text) {
+		return false
+	}
+	depth := 0
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '#' && i > 0 && text[i-1] == ' ':
+			return depth == 0
+		case c == '"' || c == '\'':
+			if i = closing(text, i); i < 0 {
+				return false
+			}
+		case c == '[' || c == '{':
+			depth++
+		case c == ']' || c == '}':
+			if depth--; depth < 0 {
+				return false
+			}
+		case strings.IndexByte("&*!|>%@`", c) >= 0:
+			return false
+		}
+	}
+	return depth == 0
+}
+
+// closing gives the quote that ends what the one at i begins; -1 if it is none,
+// because it stands inside of a word, or has no such end.
+func closing(text []byte, i int) int {
+	if i > 0 && strings.IndexByte(" [{,", text[i-1]) < 0 {
+		return -1
+	}
+	length := bytes.IndexByte(text[i+1:], text[i])
+	if length < 0 || bytes.IndexByte(text[i+1:i+1+length], '\\') >= 0 {
+		return -1
+	}
+	return i + 1 + length
+}
+
+// printable says whether all of a line is printable ASCII.
+func printable(text []byte) bool {
+	for _, c := range text {
+		if c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// parse gives the entries of the part as one mapping.
+func (p part) parse() parsed {
+	root, problem := parseDocument(p.data)
+	if root != nil {
+		p.shift(root)
+	}
+	return parsed{root: root, problem: problem}
+}
+
+// shift makes the lines of a tree those of the file.
+func (p part) shift(n *yaml.Node) {
+	n.Line += p.line
+	for _, c := range n.Content {
+		p.shift(c)
+	}
+}
