@@ -127,12 +127,15 @@ func (c *cursor) newPrefix(p netip.Prefix, seen map[netip.Prefix]*place) bool {
 	return true
 }
 
-// portDNS is where a listen address without port listens.
-const portDNS = 53
+// The ports of listen addresses without one.
+const (
+	portDNS = 53
+	portTLS = 853 // RFC 7858 section 3.1
+)
 
 // listenAddress gives an address and port to listen on. A port alone, ":53", is
-// all addresses of both families.
-func (c *cursor) listenAddress() []netip.AddrPort {
+// all addresses of both families; an address alone has the given port.
+func (c *cursor) listenAddress(usual uint16) []netip.AddrPort {
 	s, ok := c.text()
 	if !ok {
 		return nil
@@ -149,7 +152,7 @@ func (c *cursor) listenAddress() []netip.AddrPort {
 	if err != nil {
 		var addr netip.Addr
 		addr, err = netip.ParseAddr(s)
-		ap = netip.AddrPortFrom(addr, portDNS)
+		ap = netip.AddrPortFrom(addr, usual)
 	}
 	switch {
 	case err != nil:

@@ -50,7 +50,37 @@ type Server struct {
 	// ECS says whether EDNS Client Subnet (RFC 7871) is honored. When false
 	// the option is ignored and not echoed.
 	ECS bool
-	TCP TCP
+	// ProxyFrom has the networks whose connections and datagrams begin with a PROXY
+	// protocol header.
+	ProxyFrom []netip.Prefix
+	TCP       TCP
+	TLS       TLS
+	Cookies   Cookies
+	RateLimit RateLimit
+}
+
+// TLS is DNS over TLS (RFC 7858).
+type TLS struct {
+	// Listen has the addresses; empty for none, and then the paths are empty too.
+	Listen           []netip.AddrPort
+	Certificate, Key string // paths of PEM files
+}
+
+// Cookies are the server cookies of RFC 7873 and RFC 9018.
+type Cookies struct {
+	Secrets string // path of the secrets; "" for a random one of the process
+	Enforce bool   // BADCOOKIE over UDP for cookies that are not good
+}
+
+// RateLimit bounds the responses a second to one address over UDP.
+type RateLimit struct {
+	Enabled bool
+	// Answers, Negatives and Errors are responses a second; 0 is no limit.
+	Answers, Negatives, Errors int
+	Burst                      int // after a pause; at least each of the three
+	Slip                       int // every n-th limited response has TC instead of being dropped; 0: none
+	Exempt                     []netip.Prefix
+	DryRun                     bool
 }
 
 // TCP bounds what TCP clients may hold (RFC 7766 section 6, RFC 9210 section 4).
@@ -59,6 +89,7 @@ type TCP struct {
 	PerPrefix   int           // open at once per client /24 or /48; 0: no limit but Connections
 	Idle        time.Duration // between queries
 	Message     time.Duration // from the first byte of a message to its last
+	Handshake   time.Duration // of TLS
 	Pipeline    int           // queries served on one connection before it is closed
 }
 

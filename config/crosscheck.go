@@ -13,6 +13,7 @@ func (d *decoder) finish(main *source) {
 		at := &place{up: &place{source: main}, source: main, key: "zones", line: 1, column: 1}
 		d.errs.add(at, "there is no zone to serve", "give one: zones: {example.io: {nameservers: {ns1: [192.0.2.53]}}}")
 	}
+	d.checkServer()
 	owners := d.nameserverNames()
 	zones := newSpeller(d.zoneNames())
 	nested := d.zonesAbove()

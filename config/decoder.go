@@ -55,6 +55,9 @@ type sections struct {
 	top         united[Config]
 	server      united[Server]
 	tcp         united[TCP]
+	tls         united[TLS]
+	cookies     united[Cookies]
+	rateLimit   united[RateLimit]
 	admin       united[Admin]
 	state       united[State]
 	geo         united[Geo]
@@ -87,6 +90,8 @@ func newDecoder(opts Options) *decoder {
 	}
 	s := &d.sections
 	s.server, s.tcp = newUnited(d, serverFields()), newUnited(d, tcpFields())
+	s.tls, s.cookies = newUnited(d, tlsFields()), newUnited(d, cookiesFields())
+	s.rateLimit = newUnited(d, rateLimitFields())
 	s.admin, s.state = newUnited(d, adminFields()), newUnited(d, stateFields())
 	s.geo, s.network = newUnited(d, geoFields()), newSection(d, networkFields())
 	s.diagnostics = newUnited(d, diagnosticsFields())
@@ -97,7 +102,8 @@ func newDecoder(opts Options) *decoder {
 	s.notify = newSection(d, notifyFields())
 	s.top = newUnited(d, topFields())
 	s.registry.base.Sticky = s.sticky.base
-	s.server.base.TCP = s.tcp.base
+	s.server.base.TCP, s.server.base.TLS = s.tcp.base, s.tls.base
+	s.server.base.Cookies, s.server.base.RateLimit = s.cookies.base, s.rateLimit.base
 	d.cfg = &Config{
 		Server:      s.server.base,
 		Admin:       s.admin.base,

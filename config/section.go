@@ -132,6 +132,9 @@ func newUnited[T any](d *decoder, fields []field[T]) united[T] {
 
 func (u united[T]) add(c *cursor, v *T) { u.read(c, v, u.first) }
 
+// given says whether any file gave the key.
+func (u united[T]) given(name string) bool { return u.first[u.index[name]] != nil }
+
 // given is which keys a mapping gave, and where.
 type given[T any] struct {
 	s     *section[T]

@@ -3,6 +3,7 @@ package config
 import (
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,13 +43,55 @@ func equal(t *testing.T, want, got any) {
 	}
 }
 
+func prefixes(texts ...string) []netip.Prefix {
+	out := make([]netip.Prefix, len(texts))
+	for i, text := range texts {
+		out[i] = netip.MustParsePrefix(text)
+	}
+	return out
+}
+
+func TestServerSections(t *testing.T) {
+	c, err := Parse("t.yaml", []byte(zoneLine+`
+server:
+  proxy_from: [198.51.100.7, "2001:db8:1::/48"]
+  tls: {listen: [192.0.2.53, "[2001:db8::53]:8853"], certificate: tls/cert.pem, key: /etc/key.pem}
+  cookies: {secrets: secrets, enforce: true}
+  rate_limit: {answers: 1000, burst: 1000, errors: 0, exempt: [], dry_run: true}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, TLS{
+		Listen:      []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:853"), netip.MustParseAddrPort("[2001:db8::53]:8853")},
+		Certificate: "tls/cert.pem", Key: "/etc/key.pem",
+	}, c.Server.TLS)
+	equal(t, prefixes("198.51.100.7/32", "2001:db8:1::/48"), c.Server.ProxyFrom)
+	equal(t, Cookies{Secrets: "secrets", Enforce: true}, c.Server.Cookies)
+	equal(t, RateLimit{Enabled: true, Answers: 1000, Negatives: 100, Burst: 1000, Slip: 2, DryRun: true}, c.Server.RateLimit)
+	for text, want := range map[string]string{
+		"server: {tls: {listen: [\":853\"]}}":            "server.tls.certificate: is missing",
+		"server: {tls: {certificate: a, key: b}}":        "server.tls.listen: is missing",
+		"server: {rate_limit: {errors: 1000}}":           "server.rate_limit.burst: 250 is less than the rate of 1000 a second",
+		"server: {proxy_from: [10.0.0.0/8, 10.0.0.0/8]}": "given twice",
+	} {
+		if _, err := Parse("t.yaml", []byte(zoneLine+text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+}
+
 func TestDefaults(t *testing.T) {
 	c := good(t, "minimal.yaml")
 	equal(t, &Config{
 		Server: Server{
 			Listen:  []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:53"), netip.MustParseAddrPort("[::]:53")},
 			UDPSize: 1232, ECS: true,
-			TCP: TCP{Connections: 1000, PerPrefix: 100, Idle: 10 * time.Second, Message: 2 * time.Second, Pipeline: 10000},
+			TCP: TCP{Connections: 1000, PerPrefix: 100, Idle: 10 * time.Second, Message: 2 * time.Second, Handshake: 3 * time.Second, Pipeline: 10000},
+			RateLimit: RateLimit{
+				Enabled: true, Answers: 100, Negatives: 100, Errors: 100, Burst: 250, Slip: 2,
+				Exempt: prefixes("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "fe80::/10"),
+			},
 		},
 		Admin:       Admin{Socket: "/run/portolan/admin.sock"},
 		State:       State{Dir: "/var/lib/portolan", Grace: 15 * time.Second},

@@ -11,7 +11,7 @@ func (p *reply) accept() bool {
 	case wire.ClassCH:
 		p.chaos()
 	default:
-		p.rcode = wire.RcodeRefused
+		p.rcode, p.ede = wire.RcodeRefused, edeNotSupported
 	}
 	return false
 }
@@ -24,9 +24,9 @@ func (p *reply) acceptType() bool {
 	case wire.TypeNXName: // a pseudo-type of denial records, RFC 9824 section 3.5
 		p.rcode, p.ede = wire.RcodeFormErr, edeInvalidType
 	case wire.TypeTKEY, wire.TypeTSIG, wire.TypeMAILA, wire.TypeMAILB:
-		p.rcode = wire.RcodeNotImp
+		p.rcode, p.ede = wire.RcodeNotImp, edeNotSupported
 	case wire.TypeAXFR, wire.TypeIXFR: // RFC 5936 section 2.2.1
-		p.rcode = wire.RcodeRefused
+		p.rcode, p.ede = wire.RcodeRefused, edeNotSupported
 	default:
 		return true
 	}

@@ -6,6 +6,9 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"portolan.dev/resolver"
+	"portolan.dev/resolver/rrl"
 )
 
 // No class of answer allocates, except the ones made to explain.
@@ -39,6 +42,25 @@ func TestAnswersDoNotAllocate(t *testing.T) {
 				t.Errorf("%v allocations in a batch", n)
 			}
 		})
+	}
+}
+
+// Nor does a response over the rate limit, or one with every option there is.
+func TestLimitedAndPaddedDoNotAllocate(t *testing.T) {
+	s := newServer(t, contoso)
+	msg, err := with("myregistry.example.io.", dns.TypeA, cookie("0102030405060708"), &dns.EDNS0_TCP_KEEPALIVE{Code: dns.EDNS0TCPKEEPALIVE},
+		&dns.EDNS0_PADDING{}, &dns.EDNS0_LOCAL{Code: 19}, &dns.EDNS0_NSID{Code: dns.EDNS0NSID}).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dst := make([]byte, 0, 4096)
+	tls := s.resolver.Worker(resolver.TLS)
+	s.s.Limits = limits(rrl.Policy{Rates: [3]uint32{1, 1, 1}, Burst: 1, Slip: 2})
+	if n := testing.AllocsPerRun(200, func() {
+		s.udp.Answer(dst, msg, loopback, 0)
+		tls.Answer(dst, msg, loopback, 0)
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
 

@@ -23,12 +23,15 @@ func (w *Worker) answer(p *reply, d wire.Disposition, dst []byte, from netip.Add
 		w.counters.dropped.Add(1)
 		return dst
 	}
-	p.begin(dst, w.stream)
+	p.begin(dst, w.transport)
+	bad := p.q.EDNS.CookieLen != 0 && !w.checkCookie(p, from.Addr(), now)
 	switch {
 	case d == wire.Reject:
 		p.rcode = p.q.Rcode
 	case d == wire.CookieOnly:
 		// The OPT with a fresh cookie is the whole answer, RFC 7873 section 5.4.
+	case bad && p.cookies.Enforce && w.transport == UDP:
+		p.rcode = wire.RcodeBadCookie
 	case p.accept():
 		w.find(p, from, now)
 	}

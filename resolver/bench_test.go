@@ -8,6 +8,7 @@ import (
 	"github.com/miekg/dns"
 
 	"portolan.dev/resolver"
+	"portolan.dev/resolver/rrl"
 )
 
 // classes are the kinds of answer, by what they cost.
@@ -71,6 +72,20 @@ func BenchmarkAnswer(b *testing.B) {
 			benchmarkRandomSubnets(b, s, "own.example.")
 		})
 	}
+	// The same answer held against the rate limit, which it stays within.
+	b.Run("regional-edns-limited", func(b *testing.B) {
+		s.s.Limits = rrl.New(rrl.Policy{Rates: [3]uint32{100, 100, 100}, Burst: 250, Slip: 2}, rrl.NewTable(2<<20, 1))
+		defer func() { s.s.Limits = nil }()
+		msg, err := question("myregistry.eastus.geo.example.io.", dns.TypeA, seattle).Pack()
+		if err != nil {
+			b.Fatal(err)
+		}
+		i := int64(0)
+		for b.Loop() {
+			s.udp.Answer(dst, msg, loopback, i>>6)
+			i++
+		}
+	})
 	// Every query from another /24: the location table is met cold, as a busy
 	// server meets it.
 	b.Run("global-random-ecs", func(b *testing.B) { benchmarkRandomSubnets(b, s, "myregistry.example.io.") })

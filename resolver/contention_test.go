@@ -81,7 +81,7 @@ func answerInParallel(b *testing.B, s *server, lock *sync.Mutex) {
 		if lock != nil {
 			lock.Lock()
 		}
-		w = s.resolver.Worker(false)
+		w = s.resolver.Worker(resolver.UDP)
 		if lock != nil {
 			lock.Unlock()
 		}

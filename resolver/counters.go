@@ -15,19 +15,23 @@ type counters struct {
 	responses [2][rcodes]atomic.Uint64 // by address family (0: IPv4) and response code
 	dropped   atomic.Uint64
 	truncated atomic.Uint64
-	allDown   atomic.Uint64
+	// limited counts responses over the rate limit: all, of them those sent with TC,
+	// and those that a dry run has spared.
+	limited, slipped, spared atomic.Uint64
+	allDown                  atomic.Uint64
 	// answers, by replica slot, grows when a snapshot brings new slots.
 	answers atomic.Pointer[[]answerCount]
 
 	_ [64]byte // the next worker's counters begin on another cache line
 }
 
-func (c *counters) count(from netip.Addr, rcode uint16) {
+// of returns the counter of responses with that code to that address.
+func (c *counters) of(from netip.Addr, rcode uint16) *atomic.Uint64 {
 	family := 0
 	if !from.Is4() && !from.Is4In6() {
 		family = 1
 	}
-	c.responses[family][min(rcode, rcodes-1)].Add(1)
+	return &c.responses[family][min(rcode, rcodes-1)]
 }
 
 // answered counts an answer with the replica of slot, and remembers when. The
@@ -52,11 +56,15 @@ type answerCount struct {
 
 // Totals are the counters of all workers of one kind, added up.
 type Totals struct {
-	// Responses is by stream (0: datagrams), address family (0: IPv4) and
-	// response code; codes from 23 on share the last place.
-	Responses [2][2][rcodes]uint64
-	// Dropped counts messages that got no response: runts and responses.
-	Dropped [2]uint64
+	// Responses is by transport, address family (0: IPv4) and response code; codes
+	// from 23 on share the last place.
+	Responses [Transports][2][rcodes]uint64
+	// Dropped, by transport, counts messages that got no response: runts and
+	// responses.
+	Dropped [Transports]uint64
+	// Limited counts datagrams over the rate limit; of them Slipped counts those sent
+	// with TC, and Spared those sent as they were in a dry run.
+	Limited, Slipped, Spared uint64
 	// Truncated counts responses with TC set.
 	Truncated uint64
 	// AllDown counts answers with a replica although none was up.
@@ -102,16 +110,12 @@ func (r *Resolver) Totals() Totals {
 	defer r.mu.Unlock()
 	var t Totals
 	for _, w := range r.workers {
-		w.counters.addTo(&t, w.stream)
+		w.counters.addTo(&t, w.transport)
 	}
 	return t
 }
 
-func (c *counters) addTo(t *Totals, stream bool) {
-	transport := 0
-	if stream {
-		transport = 1
-	}
+func (c *counters) addTo(t *Totals, transport Transport) {
 	for f := range c.responses {
 		for code := range c.responses[f] {
 			t.Responses[transport][f][code] += c.responses[f][code].Load()
@@ -119,6 +123,9 @@ func (c *counters) addTo(t *Totals, stream bool) {
 	}
 	t.Dropped[transport] += c.dropped.Load()
 	t.Truncated += c.truncated.Load()
+	t.Limited += c.limited.Load()
+	t.Slipped += c.slipped.Load()
+	t.Spared += c.spared.Load()
 	t.AllDown += c.allDown.Load()
 	answers := c.answers.Load()
 	if answers == nil {

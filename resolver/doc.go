@@ -24,6 +24,6 @@
 // dependence on earlier queries. The names that exist to explain (_explain and
 // _whoami) may format and allocate; they run the same locate and decide steps.
 //
-// It imports geo, resolver/wire, resolver/zone and resolver/decide; compile,
+// It imports geo, resolver/wire, resolver/zone, resolver/rrl and resolver/decide; compile,
 // server and cmd use it. It never sees configuration, health or sockets.
 package resolver

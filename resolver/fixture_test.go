@@ -138,7 +138,7 @@ func newServer(tb testing.TB, text string) *server {
 	s.Holds = decide.NewHolds(200_000)
 	r := resolver.New(s, wire.CookieSecret{1, 2, 3})
 	r.Reserve(100)
-	return &server{tb, r, s, r.Worker(false), r.Worker(true)}
+	return &server{tb, r, s, r.Worker(resolver.UDP), r.Worker(resolver.TCP)}
 }
 
 var loopback = netip.MustParseAddrPort("127.0.0.1:4242")

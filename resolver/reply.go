@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 
+	"portolan.dev/resolver/rrl"
 	"portolan.dev/resolver/wire"
 	"portolan.dev/resolver/zone"
 )
@@ -15,6 +16,7 @@ var (
 	edeNoneRouted       = wire.EDE(0, "no replica takes part in global endpoint routing") //nolint:gochecknoglobals // never written
 	edeNotReady         = wire.EDE(14, "the replica's host name is not resolved yet")     //nolint:gochecknoglobals // never written
 	edeNotAuthoritative = wire.EDE(20, "")                                                //nolint:gochecknoglobals // never written
+	edeNotSupported     = wire.EDE(21, "")                                                //nolint:gochecknoglobals // never written
 	edeInvalidType      = wire.EDE(30, "")                                                //nolint:gochecknoglobals // never written
 )
 
@@ -42,8 +44,12 @@ type outcome struct {
 	rcode  uint16
 	counts wire.Counts
 	scope  uint8
-	ecs    bool   // echo the client subnet with scope
-	ede    []byte // packed EDE option
+	ecs    bool // echo the client subnet with scope
+	// cookies are the keys in use, set only if the query has a COOKIE option, and
+	// cookie is what they make of it.
+	cookies *wire.CookieKeys
+	cookie  wire.CookieState
+	ede     []byte // packed EDE option
 }
 
 // known is what a [Batch] has looked up before the answer: the name if looked, the
@@ -58,10 +64,10 @@ type known struct {
 }
 
 // begin makes room for the header and echoes the question, once p.q is parsed.
-func (p *reply) begin(dst []byte, stream bool) {
+func (p *reply) begin(dst []byte, t Transport) {
 	size := maxDatagram
 	switch {
-	case stream:
+	case t != UDP:
 		size = 0xffff
 	case p.q.EDNS.Present:
 		size = min(int(p.q.EDNS.Size), p.s.UDPSize)
@@ -97,29 +103,92 @@ func (p *reply) reserve() int {
 	if p.q.EDNS.NSID {
 		n += len(p.s.NSID)
 	}
+	if p.q.EDNS.ZoneVersion {
+		n += zoneVersionLen
+	}
 	return n
 }
 
-// finish writes OPT and header, truncates if need be, and counts.
+// zoneVersionLen is the size of a ZONEVERSION option.
+const zoneVersionLen = 4 + 6
+
+// checkCookie looks at the COOKIE option of a query, which has one, and reports
+// whether it proves that the sender gets what is sent to its address.
+func (w *Worker) checkCookie(p *reply, from netip.Addr, now int64) bool {
+	p.cookies = p.s.Cookies
+	if p.cookies == nil {
+		p.cookies = &w.resolver.cookies
+	}
+	p.cookie = p.cookies.Check(&p.q.EDNS, from, now)
+	return p.cookie != wire.CookieNone
+}
+
+// finish writes OPT and header, truncates if need be, counts, and holds datagrams
+// against the rate limit.
 func (w *Worker) finish(p *reply, from netip.AddrPort, now int64) []byte {
 	body := p.start + wire.HeaderLen + len(p.q.Question())
 	end := len(p.msg)
 	w.appendOPT(p, from, now)
-	if len(p.msg) > p.limit {
+	sent := w.transport != UDP || p.s.Limits == nil || p.cookie != wire.CookieNone
+	if !sent {
+		sent = w.withinRate(p, from.Addr(), now)
+	}
+	if len(p.msg) > p.limit || !sent {
 		// TC with nothing but question and OPT: a part of an RRset helps nobody,
 		// RFC 2181 section 9.
 		opt := copy(p.msg[body:], p.msg[end:])
 		p.msg = p.msg[:body+opt]
 		p.flags |= wire.FlagTC
 		p.counts = wire.Counts{}
-		w.counters.truncated.Add(1)
+		if sent {
+			w.counters.truncated.Add(1)
+		} else if !w.slips(p) {
+			return p.msg[:p.start]
+		}
 	}
 	if p.q.EDNS.Present {
 		p.counts.Additional++
 	}
 	wire.PutHeader(p.msg[p.start:], &p.q, p.flags, p.rcode, p.counts)
-	w.counters.count(from.Addr(), p.rcode)
+	w.counters.of(from.Addr(), p.rcode).Add(1)
 	return p.msg
+}
+
+// withinRate holds a response against the rate limit of its receiver.
+func (w *Worker) withinRate(p *reply, to netip.Addr, now int64) bool {
+	number := w.counters.of(to, p.rcode).Load() + w.counters.limited.Load()
+	if p.s.Limits.Take(to, p.class(), now, number) {
+		return true
+	}
+	w.counters.limited.Add(1)
+	if p.s.Limits.DryRun {
+		w.counters.spared.Add(1)
+		return true
+	}
+	return false
+}
+
+// class is what the rate limit counts a response as.
+func (p *reply) class() rrl.Class {
+	switch {
+	case p.rcode == wire.RcodeNoError && p.counts.Answer != 0:
+		return rrl.Answer
+	case p.rcode == wire.RcodeNoError, p.rcode == wire.RcodeNXDomain:
+		return rrl.Negative
+	}
+	return rrl.Error
+}
+
+// slips reports whether a response over the rate limit is sent with TC instead of
+// dropped: a client that is real then comes over TCP. Errors never are; they would
+// say the same over TCP.
+func (w *Worker) slips(p *reply) bool {
+	n := uint64(p.s.Limits.Slip)
+	if n == 0 || p.class() == rrl.Error || w.counters.limited.Load()%n != 0 {
+		return false
+	}
+	w.counters.slipped.Add(1)
+	return true
 }
 
 // appendOPT writes the OPT record: one if and only if the query had one
@@ -135,8 +204,12 @@ func (w *Worker) appendOPT(p *reply, from netip.AddrPort, now int64) {
 		if p.ecs && (p.rcode == wire.RcodeNoError || p.rcode == wire.RcodeNXDomain) {
 			p.msg = wire.AppendECS(p.msg, &e.ECS, p.scope)
 		}
-		if e.CookieLen != 0 {
-			p.msg = wire.AppendCookie(p.msg, e, from.Addr(), &w.resolver.secret, now)
+		switch {
+		case e.CookieLen == 0:
+		case p.cookie == wire.CookieGood:
+			p.msg = wire.EchoCookie(p.msg, e)
+		default:
+			p.msg = wire.AppendCookie(p.msg, e, from.Addr(), &p.cookies.Active, now)
 		}
 		if e.NSID && len(p.msg)+len(p.s.NSID) <= p.limit {
 			p.msg = append(p.msg, p.s.NSID...)
@@ -144,8 +217,26 @@ func (w *Worker) appendOPT(p *reply, from netip.AddrPort, now int64) {
 		if len(p.msg)+len(p.ede) <= p.limit {
 			p.msg = append(p.msg, p.ede...)
 		}
+		if e.ZoneVersion && p.zone != nil && len(p.msg)+zoneVersionLen <= p.limit {
+			p.msg = wire.AppendZoneVersion(p.msg, p.zone.Apex, p.s.Serials[p.zone.Number].Load())
+		}
+		if w.transport != UDP {
+			w.appendStreamOptions(p)
+		}
 	}
 	wire.FinishOPT(p.msg, start)
+}
+
+// appendStreamOptions writes the options that only streams have, the padding of
+// encrypted ones last. A datagram is told neither (RFC 7828 section 3.2.1, RFC 7830
+// section 6).
+func (w *Worker) appendStreamOptions(p *reply) {
+	if p.q.EDNS.Keepalive {
+		p.msg = wire.AppendKeepalive(p.msg, uint16(w.resolver.keepalive.Load()))
+	}
+	if p.q.EDNS.Padding && w.transport == TLS && len(p.msg) < p.limit-2*512 {
+		p.msg = wire.AppendPadding(p.msg, p.start)
+	}
 }
 
 // appendTXT appends a TXT record at the query name with one character string,

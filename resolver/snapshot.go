@@ -7,6 +7,8 @@ import (
 
 	"portolan.dev/geo"
 	"portolan.dev/resolver/decide"
+	"portolan.dev/resolver/rrl"
+	"portolan.dev/resolver/wire"
 	"portolan.dev/resolver/zone"
 )
 
@@ -51,6 +53,10 @@ type Snapshot struct {
 	// stable one, 255 for a region that is not there.
 	Stable, Local [decide.MaxRegions]uint8
 
+	// Cookies key the server cookies; nil for those of the process.
+	Cookies *wire.CookieKeys
+	// Limits bounds the responses a second to one address over UDP; nil for no limit.
+	Limits *rrl.Limiter
 	// UDPSize bounds UDP responses, 512 to 4096 octets (RFC 9715).
 	UDPSize int
 	// ECS says whether client subnets are honored and echoed (RFC 7871).

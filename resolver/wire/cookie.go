@@ -14,9 +14,76 @@ const CookieLen = 24
 // servers behind that address need the same one (RFC 9018 section 5).
 type CookieSecret [16]byte
 
+// The life of a server cookie in seconds, RFC 9018 section 4.3.
+const (
+	cookiePast   = 3600 // an older one is bad
+	cookieFuture = 300  // so is one from further ahead: clocks differ, but not so much
+	cookieRenew  = 1800 // an older one is good and replaced
+)
+
+// CookieKeys are the secrets in use at one moment. Immutable.
+type CookieKeys struct {
+	// Active makes the cookies that are given out.
+	Active CookieSecret
+	// Accept are good as well: what was active until lately, and what other servers
+	// of the address may make active before this one (RFC 9018 section 5).
+	Accept []CookieSecret
+	// Enforce answers BADCOOKIE to datagrams whose server cookie is missing or bad
+	// (RFC 7873 sections 5.2.3 and 5.2.4). Queries without the option are not
+	// affected.
+	Enforce bool
+}
+
+// CookieState is what a query showed of its sender.
+type CookieState uint8
+
+const (
+	// CookieNone: there was no COOKIE option, or a client cookie alone, or a server
+	// cookie that this server would not have given to that address at that time.
+	CookieNone CookieState = iota
+	// CookieStale is good, and old enough or of such a secret that a new one is given.
+	CookieStale
+	// CookieGood is good as it is.
+	CookieGood
+)
+
+// Check says what the cookie of e, which came from client, is worth. now is in
+// Unix seconds; serial number arithmetic makes its wrap harmless (RFC 9018 section
+// 4.3). Whatever the reserved octets hold is hashed, so only what was given out
+// passes.
+func (k *CookieKeys) Check(e *EDNS, client netip.Addr, now int64) CookieState {
+	if e.CookieLen != CookieLen || e.Cookie[8] != 1 {
+		return CookieNone
+	}
+	age := int32(uint32(now) - binary.BigEndian.Uint32(e.Cookie[12:]))
+	if age > cookiePast || age < -cookieFuture {
+		return CookieNone
+	}
+	prefix, hash := [16]byte(e.Cookie[:16]), binary.LittleEndian.Uint64(e.Cookie[16:])
+	// The comparisons need not hide their time: it tells nothing of a keyed hash
+	// that is compared whole, in one instruction.
+	if cookieHash(&k.Active, prefix, client) == hash {
+		if age > cookieRenew {
+			return CookieStale
+		}
+		return CookieGood
+	}
+	for i := range k.Accept {
+		if cookieHash(&k.Accept[i], prefix, client) == hash {
+			return CookieStale
+		}
+	}
+	return CookieNone
+}
+
+// EchoCookie appends the COOKIE option of a query whose cookie is good.
+func EchoCookie(dst []byte, e *EDNS) []byte {
+	dst = append(dst, 0, byte(OptionCookie), 0, CookieLen)
+	return append(dst, e.Cookie[:CookieLen]...)
+}
+
 // AppendCookie appends a COOKIE option with a fresh server cookie for the client
-// cookie of e and the client's address. now is in Unix seconds; serial number
-// arithmetic makes its wrap harmless (RFC 9018 section 4.3).
+// cookie of e and the client's address. now is in Unix seconds.
 func AppendCookie(dst []byte, e *EDNS, client netip.Addr, secret *CookieSecret, now int64) []byte {
 	var prefix [16]byte
 	copy(prefix[:8], e.Cookie[:8])

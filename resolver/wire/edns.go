@@ -8,10 +8,13 @@ const maxAdditional = 2
 
 // EDNS option codes, IANA registry.
 const (
-	OptionNSID   uint16 = 3  // RFC 5001
-	OptionECS    uint16 = 8  // RFC 7871
-	OptionCookie uint16 = 10 // RFC 7873
-	OptionEDE    uint16 = 15 // RFC 8914
+	OptionNSID        uint16 = 3  // RFC 5001
+	OptionECS         uint16 = 8  // RFC 7871
+	OptionCookie      uint16 = 10 // RFC 7873
+	OptionKeepalive   uint16 = 11 // RFC 7828
+	OptionPadding     uint16 = 12 // RFC 7830
+	OptionEDE         uint16 = 15 // RFC 8914
+	OptionZoneVersion uint16 = 19 // RFC 9660
 )
 
 // ECS address families, RFC 7871 section 6.
@@ -24,8 +27,11 @@ const (
 type EDNS struct {
 	Present bool
 	DO      bool
-	NSID    bool // the option was there; its payload is ignored, RFC 5001 section 2.1
-	Version uint8
+	// NSID, Keepalive, Padding and ZoneVersion say that the option was there. What
+	// it carried is ignored: RFC 5001 section 2.1, RFC 7828 section 3.3.2, RFC 7830
+	// section 3, RFC 9660 section 3.
+	NSID, Keepalive, Padding, ZoneVersion bool
+	Version                               uint8
 	// CookieLen is 0 without a COOKIE option, else 8 or 16 to 40.
 	CookieLen uint8
 	Size      uint16 // the requestor's UDP payload size, at least 512
@@ -122,6 +128,12 @@ func (e *EDNS) parse(fixed, rdata []byte) uint16 {
 			ok = e.parseCookie(rdata[:n])
 		case OptionNSID:
 			e.NSID = true
+		case OptionKeepalive:
+			e.Keepalive = true
+		case OptionPadding:
+			e.Padding = true
+		case OptionZoneVersion:
+			e.ZoneVersion = true
 		}
 		if !ok {
 			e.ECS = ECS{}

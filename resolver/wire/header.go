@@ -29,6 +29,9 @@ const (
 	RcodeRefused  uint16 = 5
 	RcodeNotAuth  uint16 = 9
 	RcodeBadVers  uint16 = 16
+
+	// RcodeBadCookie is of RFC 7873 section 8.
+	RcodeBadCookie uint16 = 23
 )
 
 // Record types that the packet path treats by name, RFC 1035 section 3.2.2 and

@@ -36,6 +36,36 @@ func AppendECS(dst []byte, e *ECS, scope uint8) []byte {
 	return append(dst, e.Addr[:e.Octets]...)
 }
 
+// paddingBlock is what the length of padded responses is a multiple of, RFC 8467
+// section 4.1.
+const paddingBlock = 468
+
+// AppendKeepalive appends an edns-tcp-keepalive option; timeout is in units of
+// 100 ms (RFC 7828 section 3.1).
+func AppendKeepalive(dst []byte, timeout uint16) []byte {
+	return append(dst, 0, byte(OptionKeepalive), 0, 2, byte(timeout>>8), byte(timeout))
+}
+
+// AppendZoneVersion appends the version of the zone with that apex, in wire form:
+// its SOA serial (RFC 9660 section 2.1).
+func AppendZoneVersion(dst, apex []byte, serial uint32) []byte {
+	labels := byte(0)
+	for off := 0; apex[off] != 0; off += int(apex[off]) + 1 {
+		labels++
+	}
+	dst = append(dst, 0, byte(OptionZoneVersion), 0, 6, labels, 0)
+	return binary.BigEndian.AppendUint32(dst, serial)
+}
+
+// AppendPadding appends a Padding option that makes the message from start on a
+// whole number of blocks long (RFC 7830 section 3), and is the last option.
+func AppendPadding(msg []byte, start int) []byte {
+	n := (paddingBlock - (len(msg)-start+4)%paddingBlock) % paddingBlock
+	msg = append(msg, 0, byte(OptionPadding), byte(n>>8), byte(n))
+	var zeros [paddingBlock]byte
+	return append(msg, zeros[:n]...)
+}
+
 // EDE returns an extended DNS error option, ready to append (RFC 8914 section 2).
 // text is UTF-8 without NUL.
 func EDE(info uint16, text string) []byte {

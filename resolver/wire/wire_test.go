@@ -41,6 +41,56 @@ func TestCookieVectors(t *testing.T) {
 	}
 }
 
+// What is given out is good until it is an hour old, from the address it was given
+// to, by any secret in use; RFC 9018 section 4.3 and appendix A.3 (reserved octets
+// that are not 0 are hashed).
+func TestCookieCheck(t *testing.T) {
+	const given = 0x5cf79f11 // RFC 9018 appendix A.1
+	server := "010000005cf79f111f8130c3eee29480"
+	key := CookieSecret(mustHex(t, "e5e973e5a6b2a43f48e7dc849e37bfcf"))
+	other := CookieSecret{1}
+	for _, tt := range []struct {
+		name, client, server, addr string
+		keys                       CookieKeys
+		now                        int64
+		want                       CookieState
+	}{
+		{"as given", "2464c4abcf10c957", server, "198.51.100.100", CookieKeys{Active: key}, given, CookieGood},
+		{"to IPv4 in IPv6 form", "2464c4abcf10c957", server, "::ffff:198.51.100.100", CookieKeys{Active: key}, given, CookieGood},
+		{"half an hour old", "2464c4abcf10c957", server, "198.51.100.100", CookieKeys{Active: key}, given + 1800, CookieGood},
+		{"31 minutes old", "2464c4abcf10c957", server, "198.51.100.100", CookieKeys{Active: key}, given + 1860, CookieStale},
+		{"59 minutes old", "2464c4abcf10c957", server, "198.51.100.100", CookieKeys{Active: key}, given + 3540, CookieStale},
+		{"61 minutes old", "2464c4abcf10c957", server, "198.51.100.100", CookieKeys{Active: key}, given + 3660, CookieNone},
+		{"4 minutes ahead", "2464c4abcf10c957", server, "198.51.100.100", CookieKeys{Active: key}, given - 240, CookieGood},
+		{"6 minutes ahead", "2464c4abcf10c957", server, "198.51.100.100", CookieKeys{Active: key}, given - 360, CookieNone},
+		{"from another address", "2464c4abcf10c957", server, "198.51.100.101", CookieKeys{Active: key}, given, CookieNone},
+		{"with another client cookie", "2464c4abcf10c958", server, "198.51.100.100", CookieKeys{Active: key}, given, CookieNone},
+		{"by the previous secret", "2464c4abcf10c957", server, "198.51.100.100", CookieKeys{Active: other, Accept: []CookieSecret{{2}, key}}, given, CookieStale},
+		{"by a secret out of use", "2464c4abcf10c957", server, "198.51.100.100", CookieKeys{Active: other, Accept: []CookieSecret{{2}}}, given, CookieNone},
+		{"A.3", "fc93fc62807ddb86", "01abcdef5cf78f71a314227b6679ebf5", "203.0.113.203", CookieKeys{Active: key}, 0x5cf78f71, CookieGood},
+		{"another version", "2464c4abcf10c957", "02" + server[2:], "198.51.100.100", CookieKeys{Active: key}, given, CookieNone},
+		{"one octet longer", "2464c4abcf10c957", server + "00", "198.51.100.100", CookieKeys{Active: key}, given, CookieNone},
+		{"the client's half", "2464c4abcf10c957", "", "198.51.100.100", CookieKeys{Active: key}, given, CookieNone},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var e EDNS
+			e.CookieLen = uint8(copy(e.Cookie[:], mustHex(t, tt.client+tt.server)))
+			if got := tt.keys.Check(&e, netip.MustParseAddr(tt.addr), tt.now); got != tt.want {
+				t.Errorf("%d, want %d", got, tt.want)
+			}
+		})
+	}
+	var e EDNS
+	e.CookieLen = uint8(copy(e.Cookie[:], mustHex(t, "2464c4abcf10c957"+server)))
+	for i := range e.CookieLen {
+		bad := e
+		bad.Cookie[i] ^= 1
+		if (&CookieKeys{Active: key}).Check(&bad, netip.MustParseAddr("198.51.100.100"), given) != CookieNone {
+			t.Errorf("good with octet %d changed", i)
+		}
+	}
+}
+
 func TestFoldMatchesASCII(t *testing.T) {
 	src := make([]byte, 256)
 	for i := range src {

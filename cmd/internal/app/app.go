@@ -2,9 +2,7 @@ package app
 
 import (
 	"context"
-	crand "crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
@@ -22,6 +20,7 @@ import (
 	"portolan.dev/resolver"
 	"portolan.dev/resolver/compile"
 	"portolan.dev/resolver/decide"
+	"portolan.dev/resolver/rrl"
 	"portolan.dev/resolver/server"
 	"portolan.dev/resolver/wire"
 )
@@ -43,6 +42,8 @@ type App struct {
 	// numbering and holds outlive every world: what clients were given does.
 	numbering *compile.Numbering
 	holds     *decide.Holds
+	counts    *rrl.Table
+	secret    wire.CookieSecret // of this process, for cookies without a file
 
 	// Long-lived: made by New, ended by Stop.
 	resolver     *resolver.Resolver
@@ -72,6 +73,11 @@ func New(o Options) (*App, error) {
 	a := &App{
 		o: o, log: o.Log, slots: compile.NewSlots(), numbering: compile.NewNumbering(),
 		holds: decide.NewHolds(activitySize), started: o.Now(),
+		counts: rrl.NewTable(countsSize, rand.Uint64()), //nolint:gosec // spoils guessing, guards no secret
+	}
+	var err error
+	if a.secret, err = ownSecret(); err != nil {
+		return nil, err
 	}
 	w, err := a.build(nil)
 	if err != nil {
@@ -96,11 +102,7 @@ func (a *App) wire(w *World) error {
 	if err != nil {
 		return err
 	}
-	var secret wire.CookieSecret
-	if _, err := crand.Read(secret[:]); err != nil {
-		return fmt.Errorf("draw a cookie secret: %w", err)
-	}
-	a.resolver = resolver.New(w.Compiled.Snapshot, secret)
+	a.resolver = resolver.New(w.Compiled.Snapshot, a.secret)
 	a.metrics = newMetrics(a)
 	if a.given, err = newGiven(a); err != nil {
 		return err
@@ -133,6 +135,7 @@ func (a *App) build(previous *World) (*World, error) {
 		return nil, err
 	}
 	w.Compiled.Snapshot.Holds = a.holds
+	w.Compiled.Snapshot.Cookies, w.Compiled.Snapshot.Limits = a.cookies(w), a.limits(w)
 	if a.given != nil {
 		w.Compiled.Snapshot.Moves = a.given.moves
 	}
@@ -140,6 +143,29 @@ func (a *App) build(previous *World) (*World, error) {
 		w.Compiled.Snapshot.UnitSeed = previous.Compiled.Snapshot.UnitSeed
 	}
 	return w, nil
+}
+
+// countsSize is the memory for counts of responses in octets: room for about 200,000
+// addresses.
+const countsSize = 2 << 20
+
+// limits is the rate limit of w, nil for none. Counts outlive worlds.
+func (a *App) limits(w *World) *rrl.Limiter {
+	c := w.Config.Server.RateLimit
+	if !c.Enabled {
+		return nil
+	}
+	p := rrl.Policy{Burst: uint32(c.Burst), Slip: uint32(c.Slip), Exempt: c.Exempt, DryRun: c.DryRun}
+	p.Rates[rrl.Answer], p.Rates[rrl.Negative], p.Rates[rrl.Error] = uint32(c.Answers), uint32(c.Negatives), uint32(c.Errors)
+	return rrl.New(p, a.counts)
+}
+
+// cookies are the keys of w: those of its file, or that of the process.
+func (a *App) cookies(w *World) *wire.CookieKeys {
+	if w.cookies != nil {
+		return w.cookies
+	}
+	return &wire.CookieKeys{Active: a.secret, Enforce: w.Config.Server.Cookies.Enforce}
 }
 
 // openRecord opens the ledger of w's configuration, without which nothing is
@@ -201,8 +227,8 @@ func (a *App) bind(w *World) error {
 			Connections: c.TCP.Connections, PerPrefix: c.TCP.PerPrefix, Pipeline: c.TCP.Pipeline,
 			Idle: c.TCP.Idle, Message: c.TCP.Message,
 		},
-		UDP: func() server.BatchAnswerer { return a.resolver.Worker(false).Batch() },
-		TCP: func() server.Answerer { return a.resolver.Worker(true) },
+		UDP: func() server.BatchAnswerer { return a.resolver.Worker(resolver.UDP).Batch() },
+		TCP: func() server.Answerer { return a.resolver.Worker(resolver.TCP) },
 		Now: a.o.Now,
 		Log: func(msg string, err error) { a.log.Warn("a socket is in trouble", "trouble", msg, "error", err) },
 	})

@@ -12,6 +12,7 @@ import (
 
 	"portolan.dev/cmd/internal/version"
 	"portolan.dev/health"
+	"portolan.dev/resolver"
 )
 
 // maxReplicaSeries bounds the replicas that are reported one by one. Beyond it a
@@ -33,11 +34,11 @@ type metrics struct {
 	reloads      *prometheus.CounterVec
 	lastFailure  atomic.Bool
 
-	queries, dropped, truncated, answers, allDown *prometheus.Desc
-	replicaUp, replicaRouted, generation, names   *prometheus.Desc
-	serial, geoBuilt, geoRanges                   *prometheus.Desc
-	tcpOpen, tcpTotal, tcpRefused, probeLate      *prometheus.Desc
-	notifyDeliveries, notifyQueue                 *prometheus.Desc
+	queries, dropped, truncated, limited, answers, allDown *prometheus.Desc
+	replicaUp, replicaRouted, generation, names            *prometheus.Desc
+	serial, geoBuilt, geoRanges                            *prometheus.Desc
+	tcpOpen, tcpTotal, tcpRefused, probeLate               *prometheus.Desc
+	notifyDeliveries, notifyQueue                          *prometheus.Desc
 }
 
 func newMetrics(a *App) *metrics {
@@ -69,6 +70,7 @@ func newMetrics(a *App) *metrics {
 		queries:       desc("queries_total", "Queries answered.", "transport", "family", "rcode"),
 		dropped:       desc("queries_dropped_total", "Messages that got no response: too short, or responses themselves.", "transport"),
 		truncated:     desc("responses_truncated_total", "Responses sent with TC because they did not fit."),
+		limited:       desc("responses_limited_total", "UDP responses over the rate limit: sent empty with TC, dropped, or in a dry run sent as they were.", "action"),
 		answers:       desc("answers_total", "Global answers by the replica they name.", "registry", "region"),
 		allDown:       desc("answers_all_down_total", "Global answers given although no replica was healthy."),
 		replicaUp:     desc("replica_up", "1 if health lets the replica be answered.", "registry", "region"),
@@ -124,7 +126,7 @@ func seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		m.queries, m.dropped, m.truncated, m.answers, m.allDown, m.replicaUp, m.replicaRouted, m.generation, m.names,
+		m.queries, m.dropped, m.truncated, m.limited, m.answers, m.allDown, m.replicaUp, m.replicaRouted, m.generation, m.names,
 		m.serial, m.geoBuilt, m.geoRanges, m.tcpOpen, m.tcpTotal, m.tcpRefused, m.probeLate,
 		m.notifyDeliveries, m.notifyQueue,
 	} {
@@ -169,8 +171,8 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 
 // The labels of the places in resolver.Totals.
 var (
-	transportNames = [2]string{"udp", "tcp"}   //nolint:gochecknoglobals // a constant list
-	familyNames    = [2]string{"ipv4", "ipv6"} //nolint:gochecknoglobals // a constant list
+	transportNames = [resolver.Transports]string{"udp", "tcp", "tls"} //nolint:gochecknoglobals // a constant list
+	familyNames    = [2]string{"ipv4", "ipv6"}                        //nolint:gochecknoglobals // a constant list
 )
 
 func (m *metrics) collectQueries(ch chan<- prometheus.Metric) {
@@ -190,8 +192,16 @@ func (m *metrics) collectQueries(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(m.dropped, prometheus.CounterValue, float64(t.Dropped[transport]), transportNames[transport])
 	}
 	ch <- prometheus.MustNewConstMetric(m.truncated, prometheus.CounterValue, float64(t.Truncated))
+	for action, n := range limitedBy(&t) {
+		ch <- prometheus.MustNewConstMetric(m.limited, prometheus.CounterValue, float64(n), action)
+	}
 	ch <- prometheus.MustNewConstMetric(m.allDown, prometheus.CounterValue, float64(t.AllDown))
 	m.collectAnswers(ch, t.Answers)
+}
+
+// limitedBy sorts the responses over the limit by what came of them.
+func limitedBy(t *resolver.Totals) map[string]uint64 {
+	return map[string]uint64{"truncated": t.Slipped, "dropped": t.Limited - t.Slipped - t.Spared, "none": t.Spared}
 }
 
 func rcodeName(code int) string {

@@ -16,6 +16,7 @@ import (
 	"portolan.dev/geo/embedded"
 	"portolan.dev/resolver"
 	"portolan.dev/resolver/compile"
+	"portolan.dev/resolver/wire"
 )
 
 // World is a configuration with everything that follows from it, ready to serve
@@ -26,7 +27,8 @@ type World struct {
 	Compiled *compile.Result
 
 	receivers    []*notify.Target
-	countryCells []geo.Cell // of the embedded data, kept for the next reload; nil if that is what is served
+	cookies      *wire.CookieKeys // nil without a file of secrets
+	countryCells []geo.Cell       // of the embedded data, kept for the next reload; nil if that is what is served
 }
 
 // Source is where a World comes from.
@@ -67,9 +69,11 @@ func (s Source) build(previous *World, slots *compile.Slots, numbering *compile.
 		return nil, err
 	}
 	receivers, receiversErr := receivers(c)
+	cookies, cookiesErr := cookieKeys(c.Server.Cookies)
+	othersErr := errors.Join(receiversErr, cookiesErr)
 	table, err := s.table(c, previous)
 	if err != nil {
-		return nil, errors.Join(err, receiversErr)
+		return nil, errors.Join(err, othersErr)
 	}
 	cells, err := countryCells(c, previous)
 	if err != nil {
@@ -88,10 +92,10 @@ func (s Source) build(previous *World, slots *compile.Slots, numbering *compile.
 		Now:      s.Now(),
 		Identity: identity, ReadFile: os.ReadFile,
 	})
-	if err = errors.Join(err, receiversErr); err != nil {
+	if err = errors.Join(err, othersErr); err != nil {
 		return nil, err
 	}
-	return &World{Config: c, Table: table, Compiled: result, receivers: receivers, countryCells: cells}, nil
+	return &World{Config: c, Table: table, Compiled: result, receivers: receivers, cookies: cookies, countryCells: cells}, nil
 }
 
 // table loads the location data. The embedded data cannot have changed since it
