@@ -44,8 +44,8 @@ func option[O dns.EDNS0](m *dns.Msg) (o O, ok bool) {
 	if m == nil || m.IsEdns0() == nil {
 		return o, false
 	}
-	for _, any := range m.IsEdns0().Option {
-		if o, ok = any.(O); ok {
+	for _, each := range m.IsEdns0().Option {
+		if o, ok = each.(O); ok {
 			return o, true
 		}
 	}
@@ -165,12 +165,9 @@ func TestStreamOptions(t *testing.T) {
 			if ok != tt.keepalive || ok && k.Timeout != 123 {
 				t.Errorf("%d %s: keepalive %v", tt.transport, name, k)
 			}
+			got.Compress = true
 			msg, err := got.Pack()
 			if err != nil {
-				t.Fatal(err)
-			}
-			got.Compress = true
-			if msg, err = got.Pack(); err != nil {
 				t.Fatal(err)
 			}
 			if _, ok := option[*dns.EDNS0_PADDING](got); ok != tt.padding || ok && len(msg)%468 != 0 {

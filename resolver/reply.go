@@ -192,7 +192,7 @@ func (w *Worker) slips(p *reply) bool {
 }
 
 // appendOPT writes the OPT record: one if and only if the query had one
-// (RFC 6891 section 6.1.1). NSID and EDE give way when space is short.
+// (RFC 6891 section 6.1.1).
 func (w *Worker) appendOPT(p *reply, from netip.AddrPort, now int64) {
 	e := &p.q.EDNS
 	if !e.Present {
@@ -201,30 +201,36 @@ func (w *Worker) appendOPT(p *reply, from netip.AddrPort, now int64) {
 	start := len(p.msg)
 	p.msg = wire.AppendOPT(p.msg, uint16(p.s.UDPSize), e.DO, p.rcode)
 	if p.rcode != wire.RcodeBadVers { // nothing of another version is understood
-		if p.ecs && (p.rcode == wire.RcodeNoError || p.rcode == wire.RcodeNXDomain) {
-			p.msg = wire.AppendECS(p.msg, &e.ECS, p.scope)
-		}
-		switch {
-		case e.CookieLen == 0:
-		case p.cookie == wire.CookieGood:
-			p.msg = wire.EchoCookie(p.msg, e)
-		default:
-			p.msg = wire.AppendCookie(p.msg, e, from.Addr(), &p.cookies.Active, now)
-		}
-		if e.NSID && len(p.msg)+len(p.s.NSID) <= p.limit {
-			p.msg = append(p.msg, p.s.NSID...)
-		}
-		if len(p.msg)+len(p.ede) <= p.limit {
-			p.msg = append(p.msg, p.ede...)
-		}
-		if e.ZoneVersion && p.zone != nil && len(p.msg)+zoneVersionLen <= p.limit {
-			p.msg = wire.AppendZoneVersion(p.msg, p.zone.Apex, p.s.Serials[p.zone.Number].Load())
-		}
-		if w.transport != UDP {
-			w.appendStreamOptions(p)
-		}
+		w.appendOptions(p, e, from, now)
 	}
 	wire.FinishOPT(p.msg, start)
+}
+
+// appendOptions writes the options. NSID, EDE and ZONEVERSION give way when space is
+// short.
+func (w *Worker) appendOptions(p *reply, e *wire.EDNS, from netip.AddrPort, now int64) {
+	if p.ecs && (p.rcode == wire.RcodeNoError || p.rcode == wire.RcodeNXDomain) {
+		p.msg = wire.AppendECS(p.msg, &e.ECS, p.scope)
+	}
+	switch {
+	case e.CookieLen == 0:
+	case p.cookie == wire.CookieGood:
+		p.msg = wire.EchoCookie(p.msg, e)
+	default:
+		p.msg = wire.AppendCookie(p.msg, e, from.Addr(), &p.cookies.Active, now)
+	}
+	if e.NSID && len(p.msg)+len(p.s.NSID) <= p.limit {
+		p.msg = append(p.msg, p.s.NSID...)
+	}
+	if len(p.msg)+len(p.ede) <= p.limit {
+		p.msg = append(p.msg, p.ede...)
+	}
+	if e.ZoneVersion && p.zone != nil && len(p.msg)+zoneVersionLen <= p.limit {
+		p.msg = wire.AppendZoneVersion(p.msg, p.zone.Apex, p.s.Serials[p.zone.Number].Load())
+	}
+	if w.transport != UDP {
+		w.appendStreamOptions(p)
+	}
 }
 
 // appendStreamOptions writes the options that only streams have, the padding of

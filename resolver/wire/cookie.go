@@ -38,7 +38,7 @@ type CookieKeys struct {
 type CookieState uint8
 
 const (
-	// CookieNone: there was no COOKIE option, or a client cookie alone, or a server
+	// CookieNone says that there was no COOKIE option, or a client cookie alone, or a server
 	// cookie that this server would not have given to that address at that time.
 	CookieNone CookieState = iota
 	// CookieStale is good, and old enough or of such a secret that a new one is given.
