@@ -225,7 +225,7 @@ func (w *Worker) appendOptions(p *reply, e *wire.EDNS, from netip.AddrPort, now 
 	if len(p.msg)+len(p.ede) <= p.limit {
 		p.msg = append(p.msg, p.ede...)
 	}
-	if e.ZoneVersion && p.zone != nil && len(p.msg)+zoneVersionLen <= p.limit {
+	if e.ZoneVersion && p.zone != nil && p.flags&wire.FlagAA != 0 && len(p.msg)+zoneVersionLen <= p.limit {
 		p.msg = wire.AppendZoneVersion(p.msg, p.zone.Apex, p.s.Serials[p.zone.Number].Load())
 	}
 	if w.transport != UDP {
