@@ -105,6 +105,9 @@ type State struct {
 	// Grace is how long after an operator's change was decided it takes effect, so
 	// that all name servers that share a ledger know of it by then.
 	Grace time.Duration
+	// Memory is the folder in memory where the activity table outlives the process;
+	// "" for none.
+	Memory string
 }
 
 // Geo is how an address becomes a region.

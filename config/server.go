@@ -106,6 +106,7 @@ func stateFields() []field[State] {
 	return []field[State]{
 		{name: "dir", typ: "path", def: "/var/lib/portolan", set: into((*cursor).file, func(s *State) *string { return &s.Dir })},
 		{name: "grace", typ: "duration", def: "15s", set: into(lasting(0, 5*time.Minute), func(s *State) *time.Duration { return &s.Grace })},
+		{name: "memory", typ: "path", def: "/dev/shm", set: into((*cursor).fileOrNone, func(s *State) *string { return &s.Memory })},
 	}
 }
 

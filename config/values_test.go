@@ -94,7 +94,7 @@ func TestDefaults(t *testing.T) {
 			},
 		},
 		Admin:       Admin{Socket: "/run/portolan/admin.sock"},
-		State:       State{Dir: "/var/lib/portolan", Grace: 15 * time.Second},
+		State:       State{Dir: "/var/lib/portolan", Grace: 15 * time.Second, Memory: "/dev/shm"},
 		Diagnostics: Diagnostics{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}},
 		Zones: []Zone{{
 			Name: "example.io.", Nameservers: []Nameserver{{Name: "ns.example.net."}},

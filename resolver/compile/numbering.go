@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"slices"
 	"sync"
 
 	"portolan.dev/resolver/decide"
@@ -98,4 +99,12 @@ func (n *Numbering) RegistryKey(number uint32) string {
 		return ""
 	}
 	return n.keys[number]
+}
+
+// Registries returns the keys of the registries that have a number, by number, from
+// one on.
+func (n *Numbering) Registries(from int) []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.keys[min(from, len(n.keys)):])
 }

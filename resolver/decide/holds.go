@@ -31,7 +31,7 @@ import (
 //
 // All methods are safe for concurrent use.
 type Holds struct {
-	buckets []bucket
+	buckets []Bucket
 	mask    uint64
 }
 
@@ -40,7 +40,12 @@ const ways = 7
 // never is the version of no free bucket.
 const never = 1
 
-type bucket struct {
+// Bucket is a part of a table, for whoever provides its memory: [BucketSize] octets
+// without pointers, of which all zero is empty. It may lie outside the heap, be
+// written on by a process that is killed at any instant, and be read by the next
+// one: no state between two writes of it says anything false. Only its lock means
+// nothing then, so that a table is read from such memory and not gone on with.
+type Bucket struct {
 	lock atomic.Uint32
 	_    uint32
 	ways [ways]way
@@ -86,13 +91,21 @@ func (k Key) WithRegistry(number uint32) Key {
 
 // NewHolds returns a table with room for at least n units: 16 octets each, and an
 // eighth more for locks, rounded up to a power of two of buckets.
-func NewHolds(n int) *Holds {
-	buckets := 1 << bits.Len(uint(max(n, ways)/ways))
-	return &Holds{buckets: make([]bucket, buckets), mask: uint64(buckets - 1)}
+func NewHolds(n int) *Holds { return HoldsIn(make([]Bucket, Buckets(n))) }
+
+// BucketSize is the size of a Bucket in octets: two cache lines.
+const BucketSize = 128
+
+// Buckets returns how many buckets a table with room for at least n units has.
+func Buckets(n int) int { return 1 << bits.Len(uint(max(n, ways)/ways)) }
+
+// HoldsIn returns the table that lies in buckets, a power of two of them.
+func HoldsIn(buckets []Bucket) *Holds {
+	return &Holds{buckets: buckets, mask: uint64(len(buckets) - 1)}
 }
 
 // Bytes returns the size of the table.
-func (h *Holds) Bytes() int { return len(h.buckets) * 128 }
+func (h *Holds) Bytes() int { return len(h.buckets) * BucketSize }
 
 // Cap returns how many units the table has room for.
 func (h *Holds) Cap() int { return len(h.buckets) * ways }
@@ -147,7 +160,7 @@ func unpack(state uint64) Entry {
 
 // bucketOf spreads keys by a hash of the whole key: the registry's number is in
 // its lower bits.
-func (h *Holds) bucketOf(k Key) *bucket {
+func (h *Holds) bucketOf(k Key) *Bucket {
 	hi, lo := bits.Mul64(uint64(k), 0xa0761d6478bd642f)
 	return &h.buckets[(hi^lo)&h.mask]
 }
@@ -155,7 +168,7 @@ func (h *Holds) bucketOf(k Key) *bucket {
 // acquire takes the lock of a bucket, which is even while it is free and counts who
 // had it. It is held for tens of nanoseconds, so spinning beats sleeping; yielding is
 // for the case that its holder was descheduled.
-func (b *bucket) acquire() (version uint32) {
+func (b *Bucket) acquire() (version uint32) {
 	for spin := 0; ; spin++ {
 		version = b.lock.Load()
 		if version&1 == 0 && b.lock.CompareAndSwap(version, version+1) {
@@ -167,11 +180,11 @@ func (b *bucket) acquire() (version uint32) {
 	}
 }
 
-func (b *bucket) release(version uint32) { b.lock.Store(version + 2) }
+func (b *Bucket) release(version uint32) { b.lock.Store(version + 2) }
 
 // find returns the way of k and its state, or nil. The state belongs to k: had the
 // way been given away between the two loads of its key, they would differ.
-func (b *bucket) find(k Key) (w *way, state uint64) {
+func (b *Bucket) find(k Key) (w *way, state uint64) {
 	for i := range b.ways {
 		w = &b.ways[i]
 		if w.key.Load() == uint64(k) {
@@ -186,7 +199,7 @@ func (b *bucket) find(k Key) (w *way, state uint64) {
 
 // insert gives a way to a unit that is not there, if one may be taken. missed is
 // the version of the bucket at which the unit was not there.
-func (b *bucket) insert(k Key, e Entry, missed uint32) {
+func (b *Bucket) insert(k Key, e Entry, missed uint32) {
 	version := b.acquire()
 	if version != missed {
 		if w, _ := b.find(k); w != nil {
@@ -206,7 +219,7 @@ func (b *bucket) insert(k Key, e Entry, missed uint32) {
 // victim returns the way that a new unit may take at now, or nil when none may be
 // taken: an empty one, else the longest silent of those that no longer matter,
 // else the longest silent of those met once.
-func (b *bucket) victim(now uint32) *way {
+func (b *Bucket) victim(now uint32) *way {
 	var best *way
 	oldest := uint64(1) << 33
 	for i := range b.ways {
@@ -232,7 +245,7 @@ func (b *bucket) victim(now uint32) *way {
 }
 
 // mayProtect reports whether another way of b may become protected.
-func (b *bucket) mayProtect() bool {
+func (b *Bucket) mayProtect() bool {
 	n := 0
 	for i := range b.ways {
 		if b.ways[i].key.Load() != 0 && b.ways[i].state.Load()&protectBit != 0 {

@@ -18,6 +18,7 @@ import (
 	"portolan.dev/config/ledger"
 	"portolan.dev/health"
 	"portolan.dev/resolver"
+	"portolan.dev/resolver/activity"
 	"portolan.dev/resolver/compile"
 	"portolan.dev/resolver/decide"
 	"portolan.dev/resolver/rrl"
@@ -42,6 +43,7 @@ type App struct {
 	// numbering and holds outlive every world: what clients were given does.
 	numbering *compile.Numbering
 	holds     *decide.Holds
+	shared    *activity.Table // what holds lies in; nil for the heap
 	counts    *rrl.Table
 	secret    wire.CookieSecret // of this process, for cookies without a file
 
@@ -72,7 +74,7 @@ type App struct {
 func New(o Options) (*App, error) {
 	a := &App{
 		o: o, log: o.Log, slots: compile.NewSlots(), numbering: compile.NewNumbering(),
-		holds: decide.NewHolds(activitySize), started: o.Now(),
+		started: o.Now(),
 		counts: rrl.NewTable(countsSize, rand.Uint64()), //nolint:gosec // spoils guessing, guards no secret
 	}
 	var err error
@@ -86,8 +88,8 @@ func New(o Options) (*App, error) {
 	if err := a.openRecord(w); err != nil {
 		return nil, err
 	}
-	if err := a.wire(w); err != nil {
-		return nil, errors.Join(err, a.record.store.Close())
+	if err := a.wire(w, a.openActivity(w)); err != nil {
+		return nil, errors.Join(err, a.closeShared(false), a.record.store.Close())
 	}
 	// What loading left behind is given back now; the arrays that stay are few and
 	// large, and from here on next to nothing is allocated.
@@ -95,8 +97,9 @@ func New(o Options) (*App, error) {
 	return a, nil
 }
 
-// wire makes everything that serves w, from what the ledger remembers.
-func (a *App) wire(w *World) error {
+// wire makes everything that serves w, from what the ledger remembers and what was
+// left in memory.
+func (a *App) wire(w *World, left *activity.Left) error {
 	ctx := context.Background()
 	state, err := a.record.store.State(ctx)
 	if err != nil {
@@ -116,13 +119,13 @@ func (a *App) wire(w *World) error {
 		OnChange: a.availability.changed, OnResult: a.metrics.probed,
 	})
 	a.availability.monitor = a.monitor
-	a.availability.restore(state)
+	a.record.seq.Store(state.Seq)
+	a.availability.restore(state, a.recentEvents(ctx, w))
 	a.resume(w, state)
 	// From the next event on: what was noted at the start is this server's own doing.
 	a.notifier = a.newNotifier(a.record.seq.Load())
-	if saved := a.loadHolds(ctx); saved != nil {
-		w.Compiled.Snapshot.UnitSeed = saved.Seed
-		saved.restore(a.holds, a.numbering)
+	if err := a.recall(ctx, w, left); err != nil {
+		return err
 	}
 	a.publish(w)
 	return a.bind(w)
@@ -168,6 +171,20 @@ func (a *App) cookies(w *World) *wire.CookieKeys {
 	return &wire.CookieKeys{Active: a.secret, Enforce: w.Config.Server.Cookies.Enforce}
 }
 
+// recentEvents reads what the ledger tells of the last hour, which the availability
+// needs for its first world.
+func (a *App) recentEvents(ctx context.Context, w *World) []ledger.Event {
+	since := a.o.Now().Add(-decide.Keep*time.Second - longestGrace)
+	events, err := a.record.lately(ctx, since)
+	if err != nil {
+		// Without them anything may have changed, and the start stands for all of it.
+		a.log.WarnContext(ctx, "the ledger's last events are not readable; clients are held from now on", "error", err)
+		w.Compiled.Snapshot.Swaps = append(w.Compiled.Snapshot.Swaps, uint32(a.started.Unix()))
+	}
+	a.availability.recent = events
+	return events
+}
+
 // openRecord opens the ledger of w's configuration, without which nothing is
 // served: a drain that was forgotten would be worse.
 func (a *App) openRecord(w *World) error {
@@ -182,7 +199,6 @@ func (a *App) openRecord(w *World) error {
 // resume gives a first world what the ledger remembers: how long its endpoints
 // have been down, serials that must not fall, and the seed that units go by.
 func (a *App) resume(w *World, state ledger.State) {
-	a.record.seq.Store(state.Seq)
 	for i := range w.Compiled.Endpoints {
 		e := &w.Compiled.Endpoints[i]
 		h, ok := state.Health[e.Key]
@@ -205,7 +221,7 @@ func (a *App) resume(w *World, state ledger.State) {
 	// A start with another configuration or other data than the last one is a change
 	// that clients may have to be held through; one with the same is none.
 	if state.Config == nil || state.Config.Detail != w.digest() {
-		s.Swaps = []uint32{uint32(a.started.Unix())}
+		s.Swaps = append(s.Swaps, uint32(a.started.Unix()))
 		a.note(ledger.Config, w.digest(), "start")
 	}
 }
@@ -285,7 +301,8 @@ func (a *App) Stop(ctx context.Context) error {
 	err = errors.Join(err, a.admin.Stop(ctx))
 	a.background.Wait()
 	a.stopNotifier(ctx)
-	err = errors.Join(err, a.saveHolds(ctx), a.record.store.Close())
+	saved := a.saveHolds(ctx)
+	err = errors.Join(err, saved, a.closeShared(saved == nil), a.record.store.Close())
 	a.log.InfoContext(ctx, "stopped")
 	return err
 }

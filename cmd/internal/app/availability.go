@@ -41,6 +41,8 @@ type availability struct {
 	// and before it takes effect: whoever was active then is known after a crash too,
 	// even if the change takes effect while the server is down.
 	save func()
+	// recent is what the ledger tells of the last hour, for the first world.
+	recent []ledger.Event
 	// kick wakes the schedule when an override has come.
 	kick chan struct{}
 }
@@ -53,25 +55,6 @@ type override struct {
 	routing     *bool
 	routingBy   string
 	nextRouting *ledger.Event
-}
-
-// restore takes over what the ledger remembers. It is called before adopt.
-func (v *availability) restore(st ledger.State) {
-	for key, h := range st.Health {
-		if h.Down != nil {
-			v.down[key] = true
-		}
-	}
-	for subject, r := range st.Replicas {
-		o := &override{drain: r.Drain}
-		if r.Routing != nil {
-			o.routing, o.routingBy = r.Routing.Routing, r.Routing.By
-			if r.Routing.EffectiveAt.After(v.now()) {
-				o.routing, o.nextRouting = nil, r.Routing
-			}
-		}
-		v.overrides[subject] = o
-	}
 }
 
 // adopt makes w what changes are published to: its masks are set from all that is
@@ -108,7 +91,8 @@ func (v *availability) adopt(w *World, swap func()) {
 	if old != nil {
 		carryHistory(old, w, v.now())
 	} else {
-		v.remember()
+		v.remember(v.recent)
+		v.recent = nil
 	}
 	swap()
 }

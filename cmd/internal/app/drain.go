@@ -43,8 +43,9 @@ func (v *availability) drain(ctx context.Context, r admin.DrainRequest, members 
 			Kind: ledger.Drain, Registry: subject.Registry, Region: subject.Region, DecidedAt: now,
 			EffectiveAt: now.Add(v.world.Config.State.Grace), By: r.By, Why: r.Reason, Now: r.Now,
 		}
-		if o := v.overrides[subject]; o != nil && o.drain != nil && o.undrainAt.IsZero() {
-			if sameDrain(o.drain, r) {
+		// An end that has not come is taken back: the replica has been drained all along.
+		if o := v.overrides[subject]; o != nil && o.drain != nil && (o.undrainAt.IsZero() || now.Before(o.undrainAt)) {
+			if sameDrain(o.drain, r) && o.undrainAt.IsZero() {
 				continue
 			}
 			e.EffectiveAt = o.drain.EffectiveAt

@@ -50,7 +50,7 @@ func (a *App) drainStatuses(w *World, members []compile.Member) []admin.DrainSta
 const keptLonger = 3 * time.Second
 
 // drainStatus says how far a replica's drain has come. availability.mu is held.
-func (a *App) drainStatus(m compile.Member, activity *activity) admin.DrainStatus {
+func (a *App) drainStatus(m compile.Member, activity *clients) admin.DrainStatus {
 	v := a.availability
 	s := v.world.Compiled.Snapshot
 	r := &s.Registries[m.Registry]
@@ -122,8 +122,8 @@ func optional(t time.Time) *time.Time {
 	return &t
 }
 
-// activity is what the query path knows of clients and answers, at one moment.
-type activity struct {
+// clients is what the query path knows of clients and answers, at one moment.
+type clients struct {
 	entries []unitEntry
 	last    []int64 // Unix seconds of the last answer, by slot
 }
@@ -136,15 +136,15 @@ type unitEntry struct {
 
 // activity copies the table. It takes milliseconds at its full size, and nobody on
 // the query path waits for it.
-func (a *App) activity() *activity {
-	act := &activity{last: a.resolver.Totals().LastAnswer}
+func (a *App) activity() *clients {
+	act := &clients{last: a.resolver.Totals().LastAnswer}
 	a.holds.Each(func(k decide.Key, e decide.Entry) {
 		act.entries = append(act.entries, unitEntry{k.Registry(), e})
 	})
 	return act
 }
 
-func (a *activity) lastAnswer(slot uint32) int64 {
+func (a *clients) lastAnswer(slot uint32) int64 {
 	if int(slot) >= len(a.last) {
 		return 0
 	}
@@ -158,7 +158,7 @@ type holdQuestion struct {
 }
 
 // held counts the units that are held on a replica, or would be if they asked now.
-func (a *activity) held(registry uint32, region uint8, q holdQuestion) int {
+func (a *clients) held(registry uint32, region uint8, q holdQuestion) int {
 	n := 0
 	for _, u := range a.entries {
 		if u.registry == registry && u.entry.Region == region && q.mayBeGiven(u.entry) {

@@ -8,15 +8,15 @@ import (
 	"fmt"
 	"time"
 
-	"portolan.dev/resolver/compile"
 	"portolan.dev/resolver/decide"
 )
 
 const (
 	// activitySize is how many client units are remembered: four megabytes.
 	activitySize = 200_000
-	// saveEvery is how much of the table a crash may cost. A unit that is lost gets
-	// the nearest replica, as if there were no holds.
+	// saveEvery is how much of the table a crash of the machine may cost, and any
+	// crash where there is no shared memory. A unit that is lost gets the nearest
+	// replica, as if there were no holds.
 	saveEvery = 30 * time.Second
 	// savedVersion is that of the saved form; others are ignored.
 	savedVersion = 1
@@ -116,31 +116,12 @@ func (a *App) loadHolds(ctx context.Context) *savedHolds {
 	return &saved
 }
 
-// restore fills the table, translating names to the numbers of this process.
-func (saved *savedHolds) restore(h *decide.Holds, n *compile.Numbering) {
-	regions := make(map[uint8]uint8)
-	for i, name := range saved.Regions {
-		if name == "" {
-			continue
-		}
-		if number, ok := n.Region(name); ok {
-			regions[uint8(i)] = number
-		}
-	}
-	registries := make(map[uint32]uint32, len(saved.Registries))
-	for number, key := range saved.Registries {
-		registries[number] = n.Registry(key)
-	}
+// each calls f for every unit, in the numbers of the process that saved it.
+func (saved *savedHolds) each(f func(decide.Key, decide.Entry)) {
 	for u := saved.units; len(u) >= unitSize; u = u[unitSize:] {
-		key := decide.Key(binary.BigEndian.Uint64(u))
-		region, ok := regions[u[16]]
-		registry, known := registries[key.Registry()]
-		if !ok || !known {
-			continue
-		}
-		h.Put(key.WithRegistry(registry), decide.Entry{
+		f(decide.Key(binary.BigEndian.Uint64(u)), decide.Entry{
 			LastSeen: binary.BigEndian.Uint32(u[8:]), Until: binary.BigEndian.Uint32(u[12:]),
-			Region: region, Renewals: u[17], Protected: u[18] == 1,
+			Region: u[16], Renewals: u[17], Protected: u[18] == 1,
 		})
 	}
 }

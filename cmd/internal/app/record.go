@@ -52,26 +52,58 @@ func (r *record) err() error {
 	return nil
 }
 
-// latelyPage is how many events are read at a time, from the newest back.
-const latelyPage = 512
+// backPage is how many events are read at a time, from the newest back.
+const backPage = 512
+
+// back calls f for the events up to one, newest first, until f returns false or those
+// that are kept end.
+func (r *record) back(ctx context.Context, to uint64, f func(*ledger.Event) bool) error {
+	for to > 0 {
+		from := max(to, backPage) - backPage + 1
+		page, err := r.store.Events(ctx, from, int(to-from+1))
+		if err != nil {
+			return err
+		}
+		for i := len(page) - 1; i >= 0; i-- {
+			if page[i].Seq <= to && !f(&page[i]) {
+				return nil
+			}
+		}
+		if len(page) == 0 || page[0].Seq > from {
+			return nil // the rest is deleted
+		}
+		to = from - 1
+	}
+	return nil
+}
 
 // lately returns the events decided since a moment, oldest first.
 func (r *record) lately(ctx context.Context, since time.Time) ([]ledger.Event, error) {
 	var out []ledger.Event
-	for to := r.seq.Load(); to > 0; {
-		from := max(to, latelyPage) - latelyPage + 1
-		page, err := r.store.Events(ctx, from, int(to-from+1))
-		if err != nil {
-			return nil, err
+	err := r.back(ctx, r.seq.Load(), func(e *ledger.Event) bool {
+		if e.DecidedAt.Before(since) {
+			// Verdicts carry the time of the probe and may stand out of order, but not by
+			// more than the margin that callers add.
+			return false
 		}
-		if len(page) == 0 {
-			break // compacted
+		out = append(out, *e)
+		return true
+	})
+	slices.Reverse(out)
+	return out, err
+}
+
+// before returns the last event before one that f accepts; false if there is none
+// that is kept, or can be read.
+func (r *record) before(ctx context.Context, seq uint64, f func(*ledger.Event) bool) (found ledger.Event, ok bool) {
+	err := r.back(ctx, seq-1, func(e *ledger.Event) bool {
+		if ok = f(e); ok {
+			found = *e
 		}
-		out = append(page, out...)
-		if page[0].DecidedAt.Before(since) {
-			break
-		}
-		to = from - 1
+		return !ok
+	})
+	if err != nil {
+		r.log.WarnContext(ctx, "older events of the ledger are not readable", "error", err)
 	}
-	return slices.DeleteFunc(out, func(e ledger.Event) bool { return e.DecidedAt.Before(since) }), nil
+	return found, ok
 }

@@ -83,6 +83,7 @@ func (a *App) publishLocked(w *World) {
 	s.Excluded = func(registry int, region uint8) string {
 		return a.availability.excluded(w, compile.Member{Registry: registry, Region: region})
 	}
+	a.nameUnits()
 	a.resolver.Reserve(a.slots.Len())
 	a.targets = newTargets(a, w)
 	a.availability.adopt(w, func() {
@@ -138,6 +139,9 @@ func (a *App) compare(old, next *World) admin.ReloadReport {
 	}
 	if b.State.Dir != c.State.Dir {
 		r.Restart = append(r.Restart, "state.dir")
+	}
+	if b.State.Memory != c.State.Memory {
+		r.Restart = append(r.Restart, "state.memory")
 	}
 	return r
 }

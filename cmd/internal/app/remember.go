@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -10,51 +11,142 @@ import (
 	"portolan.dev/resolver/decide"
 )
 
-// moment is when something changed for a replica.
+const (
+	// longestGrace is the most that state.grace can be: an event that was decided
+	// so long ago may take effect now.
+	longestGrace = 5 * time.Minute
+	// publishedBy is how long after it took effect a change is in the masks at the
+	// latest: the clock of answers has whole seconds, and the disk comes first. Who was
+	// active in between was given what held before.
+	publishedBy = 2 * time.Second
+)
+
+// moment is when something changed for a replica, and what it was before.
 type moment struct {
 	replica compile.Member
 	at      time.Time
+	died    bool
+	// before undoes the change.
+	before func(decide.Masks) decide.Masks
 }
 
-// remember gives a first world the moments of what the ledger says changed, so
-// that clients who were active then are held as if there had been no restart: also
-// where a change took effect while the server was down. The masks of those moments
-// are not recorded; those of now stand for them.
-func (v *availability) remember() {
+// remember gives a first world the changes that the ledger tells of, so that clients
+// who were active then are held as if there had been no restart: also where a
+// change took effect while the server was down. The masks of then are those of now
+// with what was changed since taken back.
+func (v *availability) remember(events []ledger.Event) {
 	now := v.now()
-	moments := v.recoveries(now)
-	events, err := v.record.lately(context.Background(), now.Add(-decide.Keep*time.Second))
-	if err != nil {
-		// Without them anything may have changed, and the start stands for all of it.
-		v.log.Warn("the ledger's last events are not readable; clients are held from now on", "error", err)
-		v.world.Compiled.Snapshot.Swaps = append(v.world.Compiled.Snapshot.Swaps, uint32(now.Unix()))
-	}
+	var moments []moment
 	for i := range events {
-		switch e := &events[i]; e.Kind {
-		case ledger.Drain, ledger.Undrain, ledger.Routing:
-			if m, ok := v.member(e.Subject()); ok {
-				moments = append(moments, moment{m, e.EffectiveAt})
+		for _, m := range v.momentsOf(&events[i]) {
+			if age := now.Sub(m.at); age >= 0 && age <= decide.Keep*time.Second {
+				moments = append(moments, m)
 			}
-		default: // verdicts of health are in the state, and the rest moves nobody
 		}
 	}
-	slices.SortFunc(moments, func(a, b moment) int { return a.at.Compare(b.at) })
-	for _, x := range moments {
-		if live := &v.world.Compiled.Snapshot.Live[x.replica.Registry]; !x.at.After(now) {
-			live.History.Note(decide.Change{At: uint32(x.at.Unix()), Masks: live.Masks()}, false)
-		}
+	slices.SortStableFunc(moments, func(a, b moment) int { return a.at.Compare(b.at) })
+	of := make(map[int][]moment)
+	for _, m := range moments {
+		of[m.replica.Registry] = append(of[m.replica.Registry], m)
 	}
+	for registry, moments := range of {
+		v.replay(registry, moments, now)
+	}
+	v.rememberSwaps(events)
 }
 
-// recoveries returns when replicas came back, as long as that may matter.
-func (v *availability) recoveries(now time.Time) (moments []moment) {
-	for i := range v.world.Compiled.Endpoints {
-		e := &v.world.Compiled.Endpoints[i]
-		if now.Sub(e.Resume.UpAt) <= decide.Keep*time.Second {
-			for _, m := range v.world.Compiled.Members[e.Key] {
-				moments = append(moments, moment{m, e.Resume.UpAt})
+// momentsOf returns what an event changed, and when.
+func (v *availability) momentsOf(e *ledger.Event) (moments []moment) {
+	switch e.Kind {
+	case ledger.Down, ledger.Up:
+		down := e.Kind == ledger.Down
+		for _, m := range v.world.Compiled.Members[e.Endpoint] {
+			moments = append(moments, moment{m, e.DecidedAt, down, func(now decide.Masks) decide.Masks {
+				now.Up = now.Up.With(m.Region, down)
+				return now
+			}})
+		}
+	case ledger.Drain, ledger.Undrain, ledger.Routing:
+		m, ok := v.member(e.Subject())
+		if !ok {
+			return nil
+		}
+		routed := e.Kind == ledger.Drain
+		if e.Kind == ledger.Routing {
+			routed = !v.world.Compiled.Routed[m.Registry].Has(m.Region)
+			if e.Routing != nil {
+				routed = !*e.Routing
 			}
 		}
+		moments = append(moments, moment{m, e.EffectiveAt, e.Now, func(now decide.Masks) decide.Masks {
+			now.Routed, now.Up = now.Routed.With(m.Region, routed), now.Up.With(m.Region, e.Now || now.Up.Has(m.Region))
+			return now
+		}})
+	default: // the rest moves nobody, or all
 	}
 	return moments
+}
+
+// replay notes the changes of a registry, given in order.
+func (v *availability) replay(registry int, moments []moment, now time.Time) {
+	live := &v.world.Compiled.Snapshot.Live[registry]
+	for _, n := range notings(live.Masks(), moments, now) {
+		live.History.Note(n.Change, n.died)
+	}
+}
+
+// noting is what a history notes of a change.
+type noting struct {
+	decide.Change
+	died bool
+}
+
+// notings returns what a history would hold that had seen these changes, given in
+// order, where masks is what they came to. Each is there twice: when it took effect,
+// and when it was published at the latest. What held from then on is true of both,
+// and who was answered in between finds the second.
+func notings(masks decide.Masks, moments []moment, now time.Time) []noting {
+	after := make([]decide.Masks, len(moments))
+	for i, m := range slices.Backward(moments) {
+		after[i], masks = masks, m.before(masks)
+	}
+	out := make([]noting, 0, 2*len(moments))
+	for i, m := range moments {
+		out = append(out, noting{decide.Change{At: uint32(m.at.Unix()), Masks: after[i]}, m.died})
+		late, last := m.at.Add(publishedBy), i
+		if late.After(now) {
+			late = now
+		}
+		for last+1 < len(moments) && !moments[last+1].at.After(late) {
+			last++
+		}
+		out = append(out, noting{decide.Change{At: uint32(late.Unix()), Masks: after[last]}, false})
+	}
+	slices.SortStableFunc(out, func(a, b noting) int { return cmp.Compare(a.At, b.At) })
+	return out
+}
+
+// rememberSwaps notes when a configuration or location data were taken up under which
+// clients may be answered otherwise.
+func (v *availability) rememberSwaps(events []ledger.Event) {
+	s := v.world.Compiled.Snapshot
+	var swaps []uint32
+	last := ""
+	for i := range events {
+		e := &events[i]
+		if e.Kind != ledger.Config || e.Detail == last {
+			continue
+		}
+		if last == "" { // what was served before?
+			if was, ok := v.record.before(context.Background(), e.Seq, func(was *ledger.Event) bool { return was.Kind == ledger.Config }); ok && was.Detail == e.Detail {
+				last = e.Detail
+				continue
+			}
+		}
+		last = e.Detail
+		swaps = append(swaps, uint32(e.EffectiveAt.Unix()), uint32(e.EffectiveAt.Add(publishedBy).Unix()))
+	}
+	swaps = append(swaps, s.Swaps...)
+	slices.Sort(swaps)
+	s.Swaps = swaps[max(0, len(swaps)-maxSwaps):]
 }

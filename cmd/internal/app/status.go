@@ -68,7 +68,7 @@ func noHolds(w *World, registry int) string {
 }
 
 // replicaStatus describes one replica of w.
-func (a *App) replicaStatus(w *World, m compile.Member, act *activity, lately recent) admin.ReplicaStatus {
+func (a *App) replicaStatus(w *World, m compile.Member, act *clients, lately recent) admin.ReplicaStatus {
 	s := w.Compiled.Snapshot
 	r := &s.Registries[m.Registry]
 	masks := s.Live[m.Registry].Masks()

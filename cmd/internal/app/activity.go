@@ -1,0 +1,117 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"time"
+
+	"portolan.dev/resolver/activity"
+	"portolan.dev/resolver/decide"
+)
+
+// openActivity makes the activity table: in memory that outlives the process, where
+// there is such. left is what a process that was killed has left there, or nil.
+func (a *App) openActivity(w *World) (left *activity.Left) {
+	defer func() { w.Compiled.Snapshot.Holds = a.holds }()
+	a.holds = decide.NewHolds(activitySize)
+	folder := w.Config.State.Memory
+	if folder == "" {
+		return nil
+	}
+	path := activity.Path(folder, w.Config.State.Dir, os.Geteuid())
+	t, left, why, err := activity.Create(path, activitySize)
+	if errors.Is(err, activity.ErrUnsupported) {
+		a.log.Info("a kill may move clients that were active in the last seconds", "reason", err)
+		return nil
+	}
+	if err != nil {
+		a.log.Warn("the activity table is not in shared memory; a kill may move clients that were active in the last seconds: see state.memory", "error", err)
+		return nil
+	}
+	if why != nil && !errors.Is(why, fs.ErrNotExist) {
+		a.log.Warn("the activity table that was left is not usable; what was saved last is", "path", path, "error", why)
+	}
+	a.shared, a.holds = t, t.Holds
+	return left
+}
+
+// recall fills the activity table with what an earlier process left in memory and
+// with what was saved, and sets the seed that both go by. Of a unit in both the
+// later entry counts: a server may have run without shared memory in between.
+func (a *App) recall(ctx context.Context, w *World, left *activity.Left) error {
+	s := w.Compiled.Snapshot
+	units := make(map[decide.Key]decide.Entry)
+	saved := a.loadHolds(ctx)
+	if saved != nil {
+		s.UnitSeed = saved.Seed
+		a.merge(units, saved.Regions, saved.Registries, saved.each)
+	}
+	if saved == nil && left != nil {
+		s.UnitSeed = left.Seed
+	}
+	if left != nil && left.Seed == s.UnitSeed { // else it is of another ledger
+		a.merge(units, left.Regions, left.Registries, left.Holds.Each)
+	}
+	for k, e := range units {
+		a.holds.Put(k, e)
+	}
+	if a.shared == nil {
+		return nil
+	}
+	if err := a.shared.Name(a.numbering.RegionNames(), a.numbering.Registries); err != nil {
+		return err //nolint:wrapcheck // names the path
+	}
+	return a.shared.Publish(s.UnitSeed) //nolint:wrapcheck // names the path
+}
+
+// merge adds what was left to units, translating names to the numbers of this
+// process. What no longer matters is left out, and what cannot be true.
+func (a *App) merge(
+	units map[decide.Key]decide.Entry, names [decide.MaxRegions]string, keys map[uint32]string,
+	each func(func(decide.Key, decide.Entry)),
+) {
+	var regions [decide.MaxRegions]uint8
+	for i, name := range names {
+		regions[i] = decide.None
+		if number, ok := a.numbering.Region(name); ok && name != "" {
+			regions[i] = number
+		}
+	}
+	registries := make(map[uint32]uint32, len(keys))
+	for number, key := range keys {
+		registries[number] = a.numbering.Registry(key)
+	}
+	now, keep := a.o.Now(), decide.Keep*time.Second
+	oldest, latest := uint32(now.Add(-keep).Unix()), uint32(now.Add(keep).Unix())
+	each(func(k decide.Key, e decide.Entry) {
+		registry, known := registries[k.Registry()]
+		if !known || e.Region >= decide.MaxRegions || regions[e.Region] == decide.None ||
+			e.LastSeen > latest || e.LastSeen < oldest && e.Until < oldest {
+			return
+		}
+		k, e.Region = k.WithRegistry(registry), regions[e.Region]
+		if was, ok := units[k]; !ok || was.LastSeen <= e.LastSeen {
+			units[k] = e
+		}
+	})
+}
+
+// nameUnits tells the shared table of numbers that the next snapshot brings.
+func (a *App) nameUnits() {
+	if a.shared == nil {
+		return
+	}
+	if err := a.shared.Name(a.numbering.RegionNames(), a.numbering.Registries); err != nil {
+		a.log.Warn("a kill may move clients of new registries", "error", err)
+	}
+}
+
+// closeShared lets go of the shared memory, and gives it back when the table is saved.
+func (a *App) closeShared(saved bool) error {
+	if a.shared == nil {
+		return nil
+	}
+	return a.shared.Close(saved) //nolint:wrapcheck // names the path
+}

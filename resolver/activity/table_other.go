@@ -1,0 +1,29 @@
+//go:build !linux
+
+package activity
+
+import (
+	"fmt"
+
+	"portolan.dev/resolver/decide"
+)
+
+// Table is a table in shared memory: there is none here.
+type Table struct {
+	// Holds is the table.
+	Holds *decide.Holds
+}
+
+// Create fails: the table of this process is its own.
+func Create(path string, _ int) (t *Table, left *Left, why, err error) {
+	return nil, nil, nil, fmt.Errorf("%s: shared memory is %w", path, ErrUnsupported)
+}
+
+// Name does nothing.
+func (*Table) Name([decide.MaxRegions]string, func(from int) []string) error { return nil }
+
+// Publish does nothing.
+func (*Table) Publish(uint64) error { return nil }
+
+// Close does nothing.
+func (*Table) Close(bool) error { return nil }

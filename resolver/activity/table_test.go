@@ -1,0 +1,331 @@
+//go:build linux
+
+package activity
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"portolan.dev/resolver/decide"
+)
+
+// folder returns a folder in memory.
+func folder(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "portolan-test-") //nolint:usetesting // has to lie in memory
+	if err != nil {
+		tb.Skipf("no memory file system: %v", err)
+	}
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+func create(tb testing.TB, path string) (*Table, *Left) {
+	tb.Helper()
+	table, left, why, err := Create(path, 1000)
+	if err != nil || why != nil && !errors.Is(why, fs.ErrNotExist) {
+		tb.Fatal(why, err)
+	}
+	tb.Cleanup(func() { _ = table.Close(false) })
+	return table, left
+}
+
+func regions(names ...string) (out [decide.MaxRegions]string) {
+	copy(out[:], names)
+	return out
+}
+
+func registries(keys ...string) func(int) []string {
+	return func(from int) []string { return keys[min(from, len(keys)):] }
+}
+
+// publish names what entries hold and puts the table in its place.
+func publish(tb testing.TB, table *Table, seed uint64) {
+	tb.Helper()
+	if err := table.Name(regions("westus", "eastus"), registries("a", "b")); err != nil {
+		tb.Fatal(err)
+	}
+	if err := table.Publish(seed); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// killed copies what the process would leave behind if it were killed now.
+func killed(tb testing.TB, path string) string {
+	tb.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	to := filepath.Join(folder(tb), "left")
+	if err := os.WriteFile(to, data, 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return to
+}
+
+func TestATableOutlivesItsProcess(t *testing.T) {
+	path := filepath.Join(folder(t), "units")
+	table, left := create(t, path)
+	if left != nil {
+		t.Errorf("%+v was left by nobody", left)
+	}
+	publish(t, table, 4711)
+	entry := decide.Entry{LastSeen: 1000, Until: 1900, Region: 1, Renewals: 2, Protected: true}
+	table.Holds.Put(decide.NewKey(4711, 1, 2, 3), entry)
+	if err := table.Name(regions("westus", "eastus", "japaneast"), registries("a", "b", "c")); err != nil {
+		t.Fatal(err)
+	}
+	_, left = create(t, killed(t, path))
+	if left == nil {
+		t.Fatal("nothing was left")
+	}
+	if got, ok := left.Holds.Get(decide.NewKey(4711, 1, 2, 3)); !ok || got != entry {
+		t.Errorf("%+v was left, want %+v", got, entry)
+	}
+	if left.Seed != 4711 || left.Regions != regions("westus", "eastus", "japaneast") || left.Registries[2] != "c" || len(left.Registries) != 3 {
+		t.Errorf("left: seed %d, %v, %v", left.Seed, left.Regions[:4], left.Registries)
+	}
+}
+
+// Copies are taken while others write, as a kill would find the memory: all that they
+// hold is what was once written.
+func TestATableIsTrueAtEveryInstant(t *testing.T) {
+	path := filepath.Join(folder(t), "units")
+	table, _ := create(t, path)
+	publish(t, table, 1)
+	var identity [decide.MaxRegions]uint8
+	for i := range identity {
+		identity[i] = uint8(i)
+	}
+	var stop atomic.Bool
+	var writers sync.WaitGroup
+	for w := range 4 {
+		writers.Go(func() {
+			s := decide.Situation{Rank: []uint8{0, 1, 2, 3}, Masks: decide.Masks{Routed: 15, Up: 15}, Configured: 15, Stable: &identity, Local: &identity}
+			for i := uint64(0); !stop.Load(); i++ {
+				unit := (i*uint64(2*w+1) + uint64(w)) % 5000 // more than there is room for
+				table.Holds.Serve(decide.NewKey(1, uint32(unit%4), unit, 0), uint8(unit%4), uint32(5000+unit), &s)
+			}
+		})
+	}
+	keys := make(map[decide.Key]uint64)
+	for unit := range uint64(5000) {
+		keys[decide.NewKey(1, uint32(unit%4), unit, 0)] = unit
+	}
+	copied := func() map[decide.Key]decide.Entry {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left, err := read(bytes.NewReader(data), int64(len(data)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := make(map[decide.Key]decide.Entry)
+		left.Holds.Each(func(k decide.Key, e decide.Entry) { out[k] = e })
+		return out
+	}
+	seen := 0
+	for range 60 {
+		// A kill stops all at one instant, and a copy takes longer: what two copies agree
+		// on was there.
+		first, second := copied(), copied()
+		for k, e := range first {
+			if second[k] != e {
+				continue
+			}
+			unit, ok := keys[k]
+			if !ok || uint64(e.Region) != unit%4 || uint64(e.LastSeen) != 5000+unit {
+				t.Errorf("unit %d (known %v): %+v", unit, ok, e)
+			}
+			seen++
+		}
+	}
+	stop.Store(true)
+	writers.Wait()
+	if seen == 0 {
+		t.Error("nothing was seen")
+	}
+}
+
+func TestAProcessLeavesNothingThatIsSaved(t *testing.T) {
+	path := filepath.Join(folder(t), "units")
+	table, _, _, err := Create(path, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish(t, table, 1)
+	if err := table.Close(true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after a clean end: %v", err)
+	}
+	again, _, _, err := Create(path, 1000) // and is not published
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Close(false); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := filepath.Glob(path + "*"); len(left) > 0 {
+		t.Errorf("after a start that came to nothing: %v", left)
+	}
+}
+
+func TestATableIsNotTakenFromOthers(t *testing.T) {
+	dir := folder(t)
+	path := filepath.Join(dir, "units")
+	table, _ := create(t, path)
+	publish(t, table, 1)
+	if _, _, _, err := Create(path, 1000); !errors.Is(err, ErrInUse) {
+		t.Errorf("a table in use: %v", err)
+	}
+	readable := killed(t, path)
+	if err := os.Chmod(readable, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, _, err := Create(readable, 1000); !errors.Is(err, ErrForeign) {
+		t.Errorf("a table that others may read: %v", err)
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(killed(t, path), link); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, _, err := Create(link, 1000); !errors.Is(err, ErrForeign) {
+		t.Errorf("a link: %v", err)
+	}
+	if _, _, _, err := Create(filepath.Join(dir, "none", "units"), 1000); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no folder: %v", err)
+	}
+	if _, _, _, err := Create("/proc/units", 1000); !errors.Is(err, ErrNotMemory) {
+		t.Errorf("another file system: %v", err)
+	}
+}
+
+// Whatever is left, the next process starts: with what is whole.
+func TestDamageIsFound(t *testing.T) {
+	path := filepath.Join(folder(t), "units")
+	table, _ := create(t, path)
+	publish(t, table, 1)
+	whole, err := os.ReadFile(killed(t, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, damage := range map[string]func([]byte) []byte{
+		"empty":          func([]byte) []byte { return nil },
+		"no magic":       func(b []byte) []byte { b[0]++; return b },
+		"other count":    func(b []byte) []byte { b[24]++; return b },
+		"only a header":  func(b []byte) []byte { return b[:headerSize] },
+		"half a table":   func(b []byte) []byte { return b[:headerSize+1000] },
+		"another's file": func([]byte) []byte { return []byte(strings.Repeat("hello", 10_000)) },
+	} {
+		damaged := filepath.Join(folder(t), "left")
+		if err := os.WriteFile(damaged, damage(bytes.Clone(whole)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		table, left, why, err := Create(damaged, 1000)
+		if err != nil || left != nil || !errors.Is(why, ErrDamaged) {
+			t.Errorf("%s: left %v, why %v, %v", name, left, why, err)
+			continue
+		}
+		publish(t, table, 2)
+		_ = table.Close(true)
+	}
+	for cut := 1; cut < recordHead+len("b"); cut++ { // the last name is "b"
+		left, err := read(bytes.NewReader(whole[:len(whole)-cut]), int64(len(whole)-cut))
+		if err != nil || len(left.Registries) != 1 || left.Registries[0] != "a" || left.Regions != regions("westus", "eastus") {
+			t.Errorf("%d octets short: %+v, %v", cut, left, err)
+		}
+	}
+}
+
+func TestPathsTellServersApart(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	if a, b := Path("/x", dir, 1), Path("/x", link, 1); a != b {
+		t.Errorf("%s and %s are one folder", a, b)
+	}
+	seen := make(map[string]bool)
+	for _, p := range []string{Path("/x", dir, 1), Path("/x", dir, 2), Path("/x", dir+"/b", 1), Path("/y", dir, 1)} {
+		if seen[p] {
+			t.Errorf("%s twice", p)
+		}
+		seen[p] = true
+	}
+}
+
+func TestServingFromSharedMemoryAllocatesNothing(t *testing.T) {
+	table, _ := create(t, filepath.Join(folder(t), "units"))
+	publish(t, table, 1)
+	serve := server(table.Holds)
+	if n := testing.AllocsPerRun(1000, serve); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// server returns a function that serves one of many units.
+func server(h *decide.Holds) func() {
+	var identity [decide.MaxRegions]uint8
+	for i := range identity {
+		identity[i] = uint8(i)
+	}
+	s := decide.Situation{Rank: []uint8{0, 1}, Masks: decide.Masks{Routed: 3, Up: 3}, Configured: 3, Stable: &identity, Local: &identity}
+	i := uint64(0)
+	return func() {
+		i = i*6364136223846793005 + 1442695040888963407
+		h.Serve(decide.NewKey(1, 1, i>>44%100_000, 0), 0, uint32(1000+i>>60), &s)
+	}
+}
+
+func BenchmarkServe(b *testing.B) {
+	const units = 200_000
+	for _, where := range []string{"heap", "shared"} {
+		b.Run(where, func(b *testing.B) {
+			h := decide.NewHolds(units)
+			if where == "shared" {
+				table, _, _, err := Create(filepath.Join(folder(b), "units"), units)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.Cleanup(func() { _ = table.Close(false) })
+				h = table.Holds
+			}
+			serve := server(h)
+			b.ReportAllocs()
+			for b.Loop() {
+				serve()
+			}
+		})
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	small := append(header(1, 7), make([]byte, headerSize-headerUsed+decide.BucketSize)...)
+	f.Add(small)
+	f.Add(appendName(appendName(small, regionName, 3, "westus"), registryName, 5, "a"))
+	f.Add([]byte(fmt.Sprintf("%s%4100d", magic, 1)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		left, err := read(bytes.NewReader(data), int64(len(data)))
+		if err != nil {
+			return
+		}
+		left.Holds.Each(func(k decide.Key, e decide.Entry) {
+			if k == 0 || e.Region >= decide.MaxRegions {
+				t.Errorf("%v: %+v", k, e)
+			}
+		})
+	})
+}
