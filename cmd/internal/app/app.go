@@ -75,7 +75,7 @@ func New(o Options) (*App, error) {
 	a := &App{
 		o: o, log: o.Log, slots: compile.NewSlots(), numbering: compile.NewNumbering(),
 		started: o.Now(),
-		counts: rrl.NewTable(countsSize, rand.Uint64()), //nolint:gosec // spoils guessing, guards no secret
+		counts:  rrl.NewTable(countsSize, rand.Uint64()), //nolint:gosec // spoils guessing, guards no secret
 	}
 	var err error
 	if a.secret, err = ownSecret(); err != nil {
