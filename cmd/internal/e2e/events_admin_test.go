@@ -110,7 +110,9 @@ func TestAdminAbuse(t *testing.T) {
 		if code != c.code || !strings.Contains(text, c.reason) {
 			t.Errorf("%s: %d %s, want %d and %q", c.name, code, text, c.code, c.reason)
 		}
-		var failure struct{ Error string }
+		var failure struct {
+			Error string `json:"error"`
+		}
 		if err := json.Unmarshal([]byte(text), &failure); err != nil || failure.Error == "" {
 			t.Errorf("%s: no JSON with an error: %s", c.name, text)
 		}
