@@ -24,7 +24,8 @@ type RR struct {
 // compile time, not for the path of a query, and not safe for concurrent use.
 type Packer struct {
 	body  []byte
-	base  int // offset of body in the message
+	base  int    // offset of body in the message
+	qname []byte // of the question
 	known []suffix
 	// SerialAt is the offset in the body of the serial number of the last SOA
 	// record packed; 0 without one (an owner name stands before any RDATA).
@@ -37,14 +38,36 @@ type suffix struct {
 	at   int
 }
 
-// maxPointer is the highest offset that 14 bits can point to.
-const maxPointer = 1<<14 - 1
+const (
+	// maxOffset is the highest offset that 14 bits can point to.
+	maxOffset = 1<<14 - 1
+	// MaxMoved is how far packed records may be moved behind where they were packed
+	// for, so that what they point to is still in reach.
+	MaxMoved = 9 << 10
+	// maxPointer is the highest offset that a Packer points to.
+	maxPointer = maxOffset - MaxMoved
+)
 
-// NewPacker returns a Packer for responses to questions about qname.
+// NewPacker returns a Packer for responses to questions about qname. Of a wildcard
+// only records owned by it point to its first label, which is another one in every
+// question that it answers; a name inside RDATA is meant as it is written.
 func NewPacker(qname []byte) *Packer {
-	p := &Packer{base: HeaderLen + len(qname) + 4}
-	p.remember(qname, HeaderLen)
+	p := &Packer{base: HeaderLen + len(qname) + 4, qname: qname}
+	if len(qname) > 2 && qname[0] == 1 && qname[1] == '*' {
+		p.remember(qname[2:], HeaderLen+2)
+	} else {
+		p.remember(qname, HeaderLen)
+	}
 	return p
+}
+
+// owner packs an owner name.
+func (p *Packer) owner(name []byte) {
+	if bytes.Equal(name, p.qname) && len(name) > 1 {
+		p.body = append(p.body, 0xc0, HeaderLen)
+		return
+	}
+	p.name(name)
 }
 
 // Bytes returns what was packed so far: all that follows the question. It
@@ -54,7 +77,7 @@ func (p *Packer) Bytes() []byte { return p.body }
 // Add packs rr. It fails on RDATA that is not what its type says, or when the
 // message would pass 65,535 octets.
 func (p *Packer) Add(rr RR) error {
-	p.name(rr.Owner)
+	p.owner(rr.Owner)
 	p.body = binary.BigEndian.AppendUint16(p.body, rr.Type)
 	p.body = binary.BigEndian.AppendUint16(p.body, rr.Class)
 	p.body = binary.BigEndian.AppendUint32(p.body, rr.TTL)
@@ -69,6 +92,20 @@ func (p *Packer) Add(rr RR) error {
 	}
 	binary.BigEndian.PutUint16(p.body[at:], uint16(n))
 	return nil
+}
+
+// AddSpelled packs a record whose RDATA is one name and nothing else, spelled out so
+// that what follows at run time can belong to that name, and returns where in the
+// body the name stands.
+func (p *Packer) AddSpelled(rr RR) (at int) {
+	p.owner(rr.Owner)
+	p.body = binary.BigEndian.AppendUint16(p.body, rr.Type)
+	p.body = binary.BigEndian.AppendUint16(p.body, rr.Class)
+	p.body = binary.BigEndian.AppendUint32(p.body, rr.TTL)
+	p.body = binary.BigEndian.AppendUint16(p.body, uint16(len(rr.Data)))
+	at = len(p.body)
+	p.body = append(p.body, rr.Data...)
+	return at
 }
 
 // rdata packs the RDATA of rr, compressing the names that may be.
