@@ -90,7 +90,7 @@ func TestParseWhole(t *testing.T) {
 		text  string
 		words []string
 	}{
-		{"@ SOA ns host 1 2 3 4 5\n@ NS ns\n\nns A 192.0.2.1", nil},
+		{"@ SOA ns host 1 2 3 4 5\n@ NS ns\nNS A 192.0.2.1", nil},
 		{"@ SOA ns.test. host 1 2 3 4 5\n@ NS ns.test.", nil},
 		{"@ NS ns.test.", []string{"f.zone:1: example.io.", "no SOA", "add"}},
 		{"", []string{"f.zone:0: example.io.", "no SOA", "no NS"}},
@@ -120,7 +120,7 @@ func TestParseRefuses(t *testing.T) {
 		{"NS at the apex", "\n\n@ NS ns1", []string{"f.zone:3:", "`nameservers`"}},
 		{"a delegation without glue", "a A 192.0.2.1\nsub NS ns.sub", []string{"f.zone:2: sub.example.io.", "ns.sub.example.io.", "no address", "add"}},
 		{"a delegation to a name that is not there", "sub NS ns", []string{"f.zone:1: sub.example.io.", "ns.example.io.", "no address", "add"}},
-		{"a delegation to an alias", "sub NS ns\n\nns CNAME a.test.", []string{"f.zone:1: sub.example.io.", "CNAME", "RFC 2181"}},
+		{"a delegation to an alias", "sub NS ns\nNS CNAME a.test.", []string{"f.zone:1: sub.example.io.", "CNAME", "RFC 2181"}},
 		{"data at a delegation", "sub NS a.test.\nsub TXT x", []string{"f.zone:2: sub.example.io.: type 16", "move"}},
 		{"data below a delegation", "x.sub TXT y\nsub NS a.test.", []string{"f.zone:1: x.sub.example.io.: type 16", "sub.example.io.", "move"}},
 		{"data below a DNAME", "d DNAME a.test.\nx.y.d A 192.0.2.1", []string{"f.zone:2: x.y.d.example.io.", "DNAME of d.example.io.", "remove"}},
