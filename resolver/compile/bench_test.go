@@ -2,6 +2,7 @@ package compile_test
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -11,37 +12,58 @@ import (
 	"portolan.dev/resolver/compile"
 )
 
-// fleet is the text of a configuration with n registries of eight replicas each,
-// all probed, with regional endpoints.
-func fleet(n int) string {
-	regions := []string{"westus", "eastus", "canadacentral", "westeurope", "northeurope", "southeastasia", "japaneast", "brazilsouth"}
+// How the replicas of a fleet are probed.
+const (
+	unprobed = ""                                                                  // not at all
+	shared   = ", probe: shared"                                                   // as one of 10,000 front ends that registries share
+	own      = ", probe: own"                                                      // under the name of each registry
+	probes   = "probes: {shared: {type: tcp, port: 443}, own: {type: registry}}\n" // one of them is used
+)
+
+// fleet is the text of a configuration with n registries of eight replicas each in
+// sixty regions, with regional endpoints.
+func fleet(n int, probe string) string {
+	const regions = 60
 	var b strings.Builder
-	b.WriteString("zones: {example.io: {nameservers: {ns1: [192.0.2.53]}}}\nprobes: {p: {type: registry}}\nregistries:\n")
+	b.WriteString("zones: {example.io: {nameservers: {ns1: [192.0.2.53]}}}\n" + probes + "regions:\n")
+	for i := range regions {
+		fmt.Fprintf(&b, "  region%d: {latitude: %d, longitude: %d}\n", i, i%12*10-55, i*6-180)
+	}
+	b.WriteString("registries:\n")
 	for i := range n {
-		fmt.Fprintf(&b, "  r%d:\n    regional_endpoints: enabled\n    replicas:\n", i)
-		for j, region := range regions {
-			fmt.Fprintf(&b, "      %s: {addresses: [10.%d.%d.%d], probe: p}\n", region, i>>13, i>>5&0xff, i&0x1f<<3|j)
+		fmt.Fprintf(&b, "  registry%d:\n    regional_endpoints: enabled\n    replicas:\n", i)
+		for j := range 8 {
+			host := (i*8 + j) % 10_000
+			fmt.Fprintf(&b, "      region%d: {addresses: [10.0.%d.%d]%s}\n", (i+j*7)%regions, host>>8, host&0xff, probe)
 		}
 	}
 	return b.String()
 }
 
-// BenchmarkCompile is a reload of 10,000 registries with eight replicas each,
-// behind the reading of the file. "heap-MB" is what the result keeps alive,
-// without the configuration and the location data.
+// BenchmarkCompile is what a reload does behind the reading of the file.
+// "heap-MB" is what the result keeps alive, without the configuration and the
+// location data. With PORTOLAN_LONG=1 there are 100,000 registries too.
 func BenchmarkCompile(b *testing.B) {
-	for _, n := range []int{1_000, 10_000} {
-		b.Run(fmt.Sprintf("registries=%d", n), func(b *testing.B) { benchmark(b, n) })
+	for _, n := range []int{1_000, 10_000, 100_000} {
+		if n > 10_000 && os.Getenv("PORTOLAN_LONG") == "" {
+			continue
+		}
+		for name, probe := range map[string]string{"none": unprobed, "shared": shared, "own": own} {
+			if n > 10_000 && probe == own {
+				continue
+			}
+			b.Run(fmt.Sprintf("registries=%d/probes=%s", n, name), func(b *testing.B) { benchmark(b, fleet(n, probe)) })
+		}
 	}
 }
 
-func benchmark(b *testing.B, n int) {
+func benchmark(b *testing.B, text string) {
 	b.Helper()
 	data, err := embedded.Table()
 	if err != nil {
 		b.Fatal(err)
 	}
-	c, err := config.Parse("bench.yaml", []byte(fleet(n)))
+	c, err := config.Parse("bench.yaml", []byte(text))
 	if err != nil {
 		b.Fatal(err)
 	}

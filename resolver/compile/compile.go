@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io/fs"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -45,8 +46,6 @@ type Result struct {
 	Snapshot *resolver.Snapshot
 	// Endpoints is what health must watch, each once.
 	Endpoints []health.Endpoint
-	// Members lists, by endpoint key, the replicas whose availability it decides.
-	Members map[string][]Member
 	// Targets is what must be resolved in the background.
 	Targets []Target
 	// Index gives the number of a registry by its key.
@@ -54,12 +53,8 @@ type Result struct {
 	// Routed, by registry, is what the configuration says of global endpoint
 	// routing.
 	Routed []decide.Mask
-}
 
-// Member names one replica of the snapshot.
-type Member struct {
-	Registry int   // index in Snapshot.Registries
-	Region   uint8 // region number
+	watches watches
 }
 
 // Target is a host name whose addresses stand in for a replica's.
@@ -82,6 +77,7 @@ func Compile(c *config.Config, o Options) (*Result, error) {
 		return nil, err
 	}
 	if b.zones() {
+		b.reserve()
 		b.registries()
 		b.records()
 	}
@@ -98,26 +94,25 @@ func Compile(c *config.Config, o Options) (*Result, error) {
 // builder carries the compilation through its steps. Each step adds to the
 // snapshot and to errs, and none stops at its first fault.
 type builder struct {
-	c        *config.Config
-	o        Options
-	s        *resolver.Snapshot
-	result   *Result
-	names    *zone.Builder
-	zoneIDs  map[string]int           // by fully qualified name
-	apexIDs  map[string]int           // the same, by folded name
-	regions  map[string]uint8         // number by name as configured
-	static   []map[string]*staticName // by zone number, by folded name
-	order    [][]string               // by zone number: names of static in order of definition
-	cuts     [][]*staticName          // by zone number: what delegates other zones of the configuration
-	contents []*content               // by zone number
-	errs     []error
+	c       *config.Config
+	o       Options
+	s       *resolver.Snapshot
+	result  *Result
+	names   *zone.Builder
+	zoneIDs map[string]int           // by fully qualified name
+	apexIDs map[string]int           // the same, by folded name
+	regions map[string]uint8         // number by name as configured
+	static  []map[string]*staticName // by zone number, by folded name
+	order   [][]string               // by zone number: names of static in order of definition
+	errs    []error
+	scratch scratch
 }
 
 func newBuilder(c *config.Config, o Options) (*builder, error) {
 	b := &builder{
 		c: c, o: o, names: zone.NewBuilder(o.Seed),
 		zoneIDs: make(map[string]int), apexIDs: make(map[string]int), regions: make(map[string]uint8),
-		result: &Result{Members: make(map[string][]Member), Index: make(map[string]int, len(c.Registries))},
+		result: &Result{watches: watches{number: make(map[string]uint32)}, Index: make(map[string]int, len(c.Registries))},
 	}
 	regions, err := b.region()
 	if err != nil {
@@ -237,6 +232,7 @@ func (b *builder) finish() error {
 	if s.Names, err = b.names.Table(); err != nil {
 		return err
 	}
+	s.Bodies = slices.Clone(s.Bodies) // without the spare room that growing left behind it
 	s.Live = make([]resolver.Availability, len(s.Registries))
 	for i := range s.Registries {
 		m := b.masks(i)
@@ -246,8 +242,7 @@ func (b *builder) finish() error {
 	s.Resolved = make([]atomic.Pointer[resolver.Addresses], len(b.result.Targets))
 	s.Serials = make([]atomic.Uint32, len(s.Names.Zones()))
 	for i, z := range s.Names.Zones() {
-		last := previousSerial(b.o.Previous, z.Apex)
-		s.Serials[i].Store(max(resolver.NextSerial(last, b.o.Now), b.contents[i].serial))
+		s.Serials[i].Store(resolver.NextSerial(previousSerial(b.o.Previous, z.Apex), b.o.Now))
 	}
 	return nil
 }

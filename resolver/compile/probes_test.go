@@ -53,11 +53,11 @@ func TestEndpointsAreShared(t *testing.T) {
 			if tt.shared {
 				want, members = 2, 2
 			}
-			if len(r.Endpoints) != want || len(r.Members) != want {
-				t.Fatalf("%d endpoints, %d with members, want %d", len(r.Endpoints), len(r.Members), want)
+			if len(r.Endpoints) != want {
+				t.Fatalf("%d endpoints, want %d", len(r.Endpoints), want)
 			}
 			for _, e := range r.Endpoints {
-				m := r.Members[e.Key]
+				m := r.Members(e.Key)
 				if len(m) != members || len(e.Checks) != 1 {
 					t.Fatalf("%s: members %v, %d checks", e.Key, m, len(e.Checks))
 				}
@@ -100,8 +100,8 @@ registries:
 	if r.Endpoints[0].RecoveryHold != time.Minute || r.Endpoints[2].RecoveryHold != 10*time.Minute {
 		t.Errorf("holds %v and %v", r.Endpoints[0].RecoveryHold, r.Endpoints[2].RecoveryHold)
 	}
-	if len(r.Members) != 4 {
-		t.Errorf("members %v", r.Members)
+	if len(r.Endpoints) != 4 {
+		t.Errorf("%d endpoints", len(r.Endpoints))
 	}
 }
 

@@ -24,8 +24,7 @@ type RR struct {
 // compile time, not for the path of a query, and not safe for concurrent use.
 type Packer struct {
 	body  []byte
-	base  int    // offset of body in the message
-	qname []byte // of the question
+	base  int // offset of body in the message
 	known []suffix
 	// SerialAt is the offset in the body of the serial number of the last SOA
 	// record packed; 0 without one (an owner name stands before any RDATA).
@@ -38,36 +37,21 @@ type suffix struct {
 	at   int
 }
 
-const (
-	// maxOffset is the highest offset that 14 bits can point to.
-	maxOffset = 1<<14 - 1
-	// MaxMoved is how far packed records may be moved behind where they were packed
-	// for, so that what they point to is still in reach.
-	MaxMoved = 9 << 10
-	// maxPointer is the highest offset that a Packer points to.
-	maxPointer = maxOffset - MaxMoved
-)
+// maxPointer is the highest offset that 14 bits can point to.
+const maxPointer = 1<<14 - 1
 
-// NewPacker returns a Packer for responses to questions about qname. Of a wildcard
-// only records owned by it point to its first label, which is another one in every
-// question that it answers; a name inside RDATA is meant as it is written.
+// NewPacker returns a Packer for responses to questions about qname.
 func NewPacker(qname []byte) *Packer {
-	p := &Packer{base: HeaderLen + len(qname) + 4, qname: qname}
-	if len(qname) > 2 && qname[0] == 1 && qname[1] == '*' {
-		p.remember(qname[2:], HeaderLen+2)
-	} else {
-		p.remember(qname, HeaderLen)
-	}
+	p := new(Packer)
+	p.Reset(qname)
 	return p
 }
 
-// owner packs an owner name.
-func (p *Packer) owner(name []byte) {
-	if bytes.Equal(name, p.qname) && len(name) > 1 {
-		p.body = append(p.body, 0xc0, HeaderLen)
-		return
-	}
-	p.name(name)
+// Reset makes p what NewPacker returns, in the memory it has: what [Packer.Bytes]
+// returned is overwritten by what is packed next.
+func (p *Packer) Reset(qname []byte) {
+	*p = Packer{base: HeaderLen + len(qname) + 4, body: p.body[:0], known: p.known[:0]}
+	p.remember(qname, HeaderLen)
 }
 
 // Bytes returns what was packed so far: all that follows the question. It
@@ -77,7 +61,7 @@ func (p *Packer) Bytes() []byte { return p.body }
 // Add packs rr. It fails on RDATA that is not what its type says, or when the
 // message would pass 65,535 octets.
 func (p *Packer) Add(rr RR) error {
-	p.owner(rr.Owner)
+	p.name(rr.Owner)
 	p.body = binary.BigEndian.AppendUint16(p.body, rr.Type)
 	p.body = binary.BigEndian.AppendUint16(p.body, rr.Class)
 	p.body = binary.BigEndian.AppendUint32(p.body, rr.TTL)
@@ -92,20 +76,6 @@ func (p *Packer) Add(rr RR) error {
 	}
 	binary.BigEndian.PutUint16(p.body[at:], uint16(n))
 	return nil
-}
-
-// AddSpelled packs a record whose RDATA is one name and nothing else, spelled out so
-// that what follows at run time can belong to that name, and returns where in the
-// body the name stands.
-func (p *Packer) AddSpelled(rr RR) (at int) {
-	p.owner(rr.Owner)
-	p.body = binary.BigEndian.AppendUint16(p.body, rr.Type)
-	p.body = binary.BigEndian.AppendUint16(p.body, rr.Class)
-	p.body = binary.BigEndian.AppendUint32(p.body, rr.TTL)
-	p.body = binary.BigEndian.AppendUint16(p.body, uint16(len(rr.Data)))
-	at = len(p.body)
-	p.body = append(p.body, rr.Data...)
-	return at
 }
 
 // rdata packs the RDATA of rr, compressing the names that may be.

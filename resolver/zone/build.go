@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
+	"slices"
 
 	"portolan.dev/resolver/wire"
 )
@@ -34,7 +36,9 @@ func (s *SOA) rdata() []byte {
 // Builder collects zones and names into a [Table]. Not safe for concurrent use.
 // Memory while building is that of the table plus its growth: no map beside it.
 type Builder struct {
-	t Table
+	t      Table
+	packer wire.Packer
+	padded []byte // scratch of pad
 }
 
 // NewBuilder returns an empty Builder. seed keys the hash of names and should
@@ -48,6 +52,21 @@ var ErrDefined = errors.New("the name is defined already")
 
 // ErrElsewhere reports a name that belongs to another zone of the table.
 var ErrElsewhere = errors.New("the name is not one of this zone")
+
+// Grow makes room for that many more names, so that the table need not be laid out
+// anew as it grows.
+func (b *Builder) Grow(names int) {
+	b.t.nodes = slices.Grow(b.t.nodes, names)
+	if want := (len(b.t.nodes) + names) * 3 / 2; want >= len(b.t.slots) {
+		b.rehash(1 << bits.Len(uint(want)))
+	}
+}
+
+// pad is [wire.Pad] in memory that the next call overwrites.
+func (b *Builder) pad(name []byte) []byte {
+	b.padded = append(append(b.padded[:0], name...), 0, 0, 0, 0, 0, 0, 0, 0)
+	return b.padded
+}
 
 // AddZone defines a zone with its SOA record, the other RRsets at its apex, and
 // the number by which [Zone.Number] speaks of it. Zones may lie below one
@@ -83,45 +102,12 @@ func (b *Builder) Define(zone int, name []byte, kind Kind, ref uint32, sets ...S
 	}
 	n.defined, n.Kind, n.Ref = true, kind, ref
 	n.first, n.sets = uint32(len(b.t.sets)), uint16(len(sets))
-	if under := below(sets); under != Nothing {
-		n.Below = under
-	}
-	b.spread(name)
 	for i := range sets {
 		if err := b.pack(name, &sets[i]); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// below returns what the answers of a name mean for the names below it.
-func below(sets []Set) Below {
-	for i := range sets {
-		switch {
-		case sets[i].End == Referral && sets[i].Type == 0:
-			return Delegation
-		case sets[i].Type == wire.TypeDNAME:
-			return Redirection
-		}
-	}
-	return Nothing
-}
-
-// spread makes a wildcard known to the name above it.
-func (b *Builder) spread(name []byte) {
-	if len(name) < 3 || name[0] != 1 || name[1] != '*' {
-		return
-	}
-	if id, ok := b.find(name[2:], wire.Pad(name[2:])); ok {
-		b.t.nodes[id].Below = Wildcard
-	}
-}
-
-// Exists reports whether a name has been defined or is an empty non-terminal.
-func (b *Builder) Exists(name []byte) bool {
-	_, ok := b.find(name, wire.Pad(name))
-	return ok
 }
 
 // Redefine makes a defined static name a Global one, keeping its RRsets: a
@@ -175,7 +161,7 @@ func (b *Builder) joinZones() error {
 			continue
 		}
 		up := apex[int(apex[0])+1:]
-		if zone, missing, ok := b.closest(up); ok && !b.cut(up[missing:]) {
+		if zone, missing, ok := b.closest(up); ok {
 			if err := b.fill(zone, up, missing); err != nil {
 				return err
 			}
@@ -184,14 +170,14 @@ func (b *Builder) joinZones() error {
 	return nil
 }
 
-// cut reports whether the names below an existing one are another server's.
-func (b *Builder) cut(name []byte) bool {
-	id, ok := b.find(name, wire.Pad(name))
-	return ok && b.t.nodes[id].Below >= Delegation
+// trim returns s without the spare room that growing left behind it, if that is
+// worth a copy.
+func trim[T any](s []T) []T {
+	if cap(s)-len(s) <= len(s)/32 {
+		return s
+	}
+	return append(make([]T, 0, len(s)), s...)
 }
-
-// trim returns s without the spare room that growing left behind it.
-func trim[T any](s []T) []T { return append(make([]T, 0, len(s)), s...) }
 
 // node returns the number of the node of name, making it and the empty
 // non-terminals above it if need be.
@@ -207,7 +193,7 @@ func (b *Builder) node(zone int, name []byte) (uint32, error) {
 	if err := b.fill(zone, name, missing); err != nil {
 		return 0, err
 	}
-	id, _ := b.find(name, wire.Pad(name))
+	id, _ := b.find(name, b.pad(name))
 	return id, nil
 }
 
@@ -215,7 +201,7 @@ func (b *Builder) node(zone int, name []byte) (uint32, error) {
 // suffix that exists, and how many octets stand in front of that suffix. All
 // apexes exist, and so does every name between an apex and a name below it.
 func (b *Builder) closest(name []byte) (zone, missing int, ok bool) {
-	padded := wire.Pad(name)
+	padded := b.pad(name)
 	for off := 0; off < len(name); off += int(name[off]) + 1 {
 		if id, ok := b.find(name[off:], padded[off:]); ok {
 			return int(b.t.nodes[id].zone), off, true
@@ -227,7 +213,7 @@ func (b *Builder) closest(name []byte) (zone, missing int, ok bool) {
 // fill gives nodes to name and to its suffixes that begin in its first missing
 // octets.
 func (b *Builder) fill(zone int, name []byte, missing int) error {
-	padded := wire.Pad(name)
+	padded := b.pad(name)
 	for off := 0; off < missing; off += int(name[off]) + 1 {
 		if err := b.insert(zone, name[off:], padded[off:]); err != nil {
 			return err
@@ -246,7 +232,7 @@ func (b *Builder) find(name, padded []byte) (id uint32, ok bool) {
 func (b *Builder) insert(zone int, name, padded []byte) error {
 	t := &b.t
 	if len(t.nodes)*3 >= len(t.slots)*2 {
-		b.grow()
+		b.rehash(2 * len(t.slots))
 	}
 	if len(t.names)+len(name) > math.MaxUint32 || len(t.nodes) >= math.MaxUint32-1 {
 		return errors.New("more names than one server holds (4 GiB of names): split the zones over several servers")
@@ -269,9 +255,10 @@ func (b *Builder) free(hash uint64) uint64 {
 	return i
 }
 
-func (b *Builder) grow() {
+// rehash puts all names into a table of that many slots, a power of two.
+func (b *Builder) rehash(size int) {
 	t := &b.t
-	t.slots = make([]slot, 2*len(t.slots))
+	t.slots = make([]slot, size)
 	padded := make([]byte, wire.MaxName+9)
 	for i := range t.nodes {
 		name := t.Name(&t.nodes[i])

@@ -26,9 +26,6 @@ type availability struct {
 
 	mu    sync.Mutex // guards what follows; held while masks are written
 	world *World
-	// endpoint, by replica number of the snapshot, is 1 + the index of what decides
-	// for its health in Compiled.Endpoints; 0 for a replica that is not probed.
-	endpoint []uint32
 	// down holds the endpoints that are out, parked those of them that have
 	// recovered and wait for an operator.
 	down, parked map[string]bool
@@ -65,17 +62,15 @@ func (v *availability) adopt(w *World, swap func()) {
 	defer v.mu.Unlock()
 	old := v.world
 	v.world = w
-	was := v.endpoint
-	v.endpoint = endpointsOf(w)
 	v.adoptTargets(old, w)
 	if old != nil {
-		v.inherit(old, was)
+		v.inherit(old)
 	}
 	v.monitor.Set(w.Compiled.Endpoints)
 	v.forget()
 	for i := range w.Compiled.Endpoints {
 		if key := w.Compiled.Endpoints[i].Key; v.down[key] {
-			for _, m := range w.Compiled.Members[key] {
+			for _, m := range w.Compiled.Members(key) {
 				v.set(m)
 			}
 		}
@@ -97,35 +92,22 @@ func (v *availability) adopt(w *World, swap func()) {
 	swap()
 }
 
-// endpointsOf returns, by replica number, 1 + the index of what decides for the
-// replica's health.
-func endpointsOf(w *World) []uint32 {
-	s := w.Compiled.Snapshot
-	out := make([]uint32, len(s.Replicas))
-	for i := range w.Compiled.Endpoints {
-		for _, m := range w.Compiled.Members[w.Compiled.Endpoints[i].Key] {
-			out[s.ReplicaNumber(m.Registry, m.Region)] = uint32(i + 1)
-		}
-	}
-	return out
-}
-
 // inherit keeps replicas down whose probe has changed: they are watched by another
 // endpoint now, which must not take a dead replica for one never seen.
-func (v *availability) inherit(old *World, was []uint32) {
+func (v *availability) inherit(old *World) {
 	var events []ledger.Event
 	for i := range v.world.Compiled.Endpoints {
 		e := &v.world.Compiled.Endpoints[i]
-		if _, known := old.Compiled.Members[e.Key]; known {
+		if old.Compiled.EndpointIndex(e.Key) >= 0 {
 			continue
 		}
-		subject := v.subject(v.world.Compiled.Members[e.Key][0])
+		subject := v.subject(v.world.Compiled.Members(e.Key)[0])
 		m, ok := memberOf(old, subject)
 		if !ok {
 			continue
 		}
-		before := was[old.Compiled.Snapshot.ReplicaNumber(m.Registry, m.Region)]
-		if before == 0 || !v.down[old.Compiled.Endpoints[before-1].Key] {
+		before := old.Compiled.EndpointOf(m)
+		if before < 0 || !v.down[old.Compiled.Endpoints[before].Key] {
 			continue
 		}
 		v.down[e.Key] = true
@@ -170,7 +152,7 @@ func targetKey(w *World, t *compile.Target) string {
 func (v *availability) forget() {
 	var gone []ledger.Event
 	for key := range v.down {
-		if _, ok := v.world.Compiled.Members[key]; !ok {
+		if v.world.Compiled.EndpointIndex(key) < 0 {
 			gone = append(gone, ledger.Event{Kind: ledger.Up, Endpoint: key, By: "portolan", Why: "no longer configured"})
 			delete(v.down, key)
 			delete(v.parked, key)
@@ -188,7 +170,7 @@ func (v *availability) changed(changes []health.Change) {
 	defer v.mu.Unlock()
 	events := make([]ledger.Event, 0, len(changes))
 	for _, c := range changes {
-		members := v.world.Compiled.Members[c.Endpoint]
+		members := v.world.Compiled.Members(c.Endpoint)
 		if len(members) == 0 {
 			continue // gone with the last reload
 		}
@@ -205,7 +187,7 @@ func (v *availability) changed(changes []health.Change) {
 	}
 	zones := make(map[uint32]bool)
 	for _, c := range changes {
-		members := v.world.Compiled.Members[c.Endpoint]
+		members := v.world.Compiled.Members(c.Endpoint)
 		if c.Up && v.parked[c.Endpoint] || len(members) == 0 {
 			continue
 		}
@@ -238,7 +220,7 @@ func (v *availability) setDown(endpoint string, down bool, zones map[uint32]bool
 	} else {
 		delete(v.down, endpoint)
 	}
-	for _, m := range v.world.Compiled.Members[endpoint] {
+	for _, m := range v.world.Compiled.Members(endpoint) {
 		v.publish(m, zones)
 	}
 }
@@ -250,9 +232,8 @@ func (v *availability) manual(m compile.Member) bool {
 
 // bits computes what a replica's bits are now.
 func (v *availability) bits(m compile.Member) (routed, up bool) {
-	s := v.world.Compiled.Snapshot
 	up = !v.unresolved[m]
-	if e := v.endpoint[s.ReplicaNumber(m.Registry, m.Region)]; e != 0 && v.down[v.world.Compiled.Endpoints[e-1].Key] {
+	if e := v.world.Compiled.EndpointOf(m); e >= 0 && v.down[v.world.Compiled.Endpoints[e].Key] {
 		up = false
 	}
 	routed = v.world.Compiled.Routed[m.Registry].Has(m.Region)

@@ -203,11 +203,10 @@ func (a *App) Failback(ctx context.Context, s admin.Selector, by, reason string)
 	var events []ledger.Event
 	back := make(map[string]bool)
 	for _, m := range members {
-		e := v.endpoint[v.world.Compiled.Snapshot.ReplicaNumber(m.Registry, m.Region)]
-		if e == 0 || !v.parked[v.world.Compiled.Endpoints[e-1].Key] {
+		key, subject := v.probed(m), v.subject(m)
+		if !v.parked[key] {
 			continue
 		}
-		key, subject := v.world.Compiled.Endpoints[e-1].Key, v.subject(m)
 		if back[key] {
 			continue
 		}

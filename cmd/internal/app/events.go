@@ -57,7 +57,7 @@ func (a *App) event(e *ledger.Event) admin.Event {
 		DecidedAt: e.DecidedAt, EffectiveAt: e.EffectiveAt, By: e.By, Reason: e.Why, Routing: e.Routing,
 		Deadline: optional(e.Deadline), Until: optional(e.Until), Now: e.Now, Detail: e.Detail,
 	}
-	if n := len(a.world.Load().Compiled.Members[e.Endpoint]); n > 1 {
+	if n := len(a.world.Load().Compiled.Members(e.Endpoint)); n > 1 {
 		out.SharedBy = n
 	}
 	return out

@@ -24,11 +24,11 @@ func (v *availability) status(w *World, m compile.Member) (health.Status, bool) 
 // probed returns the key of the endpoint that decides for a replica; "" for one
 // that is not probed. v.mu is held.
 func (v *availability) probed(m compile.Member) string {
-	e := v.endpoint[v.world.Compiled.Snapshot.ReplicaNumber(m.Registry, m.Region)]
-	if e == 0 {
+	e := v.world.Compiled.EndpointOf(m)
+	if e < 0 {
 		return ""
 	}
-	return v.world.Compiled.Endpoints[e-1].Key
+	return v.world.Compiled.Endpoints[e].Key
 }
 
 // excluded says in one line why a replica of w is out, for explanations; "" if

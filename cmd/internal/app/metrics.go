@@ -38,7 +38,7 @@ type metrics struct {
 	replicaUp, replicaRouted, generation, names            *prometheus.Desc
 	serial, geoBuilt, geoRanges                            *prometheus.Desc
 	tcpOpen, tcpTotal, tcpRefused, probeLate               *prometheus.Desc
-	ledgerOK, notifyDeliveries, notifyQueue                *prometheus.Desc
+	notifyDeliveries, notifyQueue                          *prometheus.Desc
 }
 
 func newMetrics(a *App) *metrics {
@@ -85,7 +85,6 @@ func newMetrics(a *App) *metrics {
 		tcpRefused:    desc("tcp_connections_refused_total", "TCP connections closed for a limit or a timeout.", "reason"),
 		probeLate:     desc("probe_lateness_seconds", "How late the schedule of probes has lately run."),
 
-		ledgerOK:         desc("ledger_writable", "1 if the last write to the ledger succeeded."),
 		notifyDeliveries: desc("notify_deliveries_total", "Deliveries of events to receivers, and failed attempts at them, by outcome.", "outcome"),
 		notifyQueue:      desc("notify_queue", "Deliveries of events that wait for receivers, those being tried included."),
 	}
@@ -129,7 +128,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.queries, m.dropped, m.truncated, m.limited, m.answers, m.allDown, m.replicaUp, m.replicaRouted, m.generation, m.names,
 		m.serial, m.geoBuilt, m.geoRanges, m.tcpOpen, m.tcpTotal, m.tcpRefused, m.probeLate,
-		m.ledgerOK, m.notifyDeliveries, m.notifyQueue,
+		m.notifyDeliveries, m.notifyQueue,
 	} {
 		ch <- d
 	}
@@ -167,7 +166,6 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	counter(m.tcpRefused, st.RefusedPrefix.Load(), "prefix")
 	counter(m.tcpRefused, st.TimedOut.Load(), "timeout")
 	gauge(m.probeLate, m.a.monitor.Stats().Late.Seconds())
-	gauge(m.ledgerOK, bit(m.a.record.err() == nil))
 	m.collectNotify(ch)
 }
 

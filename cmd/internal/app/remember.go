@@ -60,7 +60,7 @@ func (v *availability) momentsOf(e *ledger.Event) (moments []moment) {
 	switch e.Kind {
 	case ledger.Down, ledger.Up:
 		down := e.Kind == ledger.Down
-		for _, m := range v.world.Compiled.Members[e.Endpoint] {
+		for _, m := range v.world.Compiled.Members(e.Endpoint) {
 			moments = append(moments, moment{m, e.DecidedAt, down, func(now decide.Masks) decide.Masks {
 				now.Up = now.Up.With(m.Region, down)
 				return now

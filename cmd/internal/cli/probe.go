@@ -73,7 +73,7 @@ func runProbes(ctx context.Context, w *app.World, only string, now func() time.T
 	results := []probed{}
 	var checks []health.Check
 	for _, e := range w.Compiled.Endpoints {
-		members := w.Compiled.Members[e.Key]
+		members := w.Compiled.Members(e.Key)
 		name := matching(w, members, only)
 		if name == "" {
 			continue
