@@ -26,6 +26,9 @@ type Config struct {
 	// Paths are as given or found, relative to the working directory unless
 	// the main file was given by an absolute path.
 	Files []string
+	// Named lists every path that a key gives, include patterns among them, in no
+	// order.
+	Named []string
 	// Warnings holds what is allowed but seldom meant, sorted by position.
 	Warnings Errors
 }
@@ -50,6 +53,8 @@ type Server struct {
 	// ECS says whether EDNS Client Subnet (RFC 7871) is honored. When false
 	// the option is ignored and not echoed.
 	ECS bool
+	// Sandbox says whether a server confines itself to the files it needs.
+	Sandbox bool
 	// ProxyFrom has the networks whose connections and datagrams begin with a PROXY
 	// protocol header.
 	ProxyFrom []netip.Prefix

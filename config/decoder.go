@@ -138,7 +138,11 @@ func (c *cursor) file() (string, bool) {
 	if !ok {
 		return "", false
 	}
-	return c.source.relative(s), true
+	path := c.source.relative(s)
+	if c.d.cfg != nil { // not while defaults are read
+		c.d.cfg.Named = append(c.d.cfg.Named, path)
+	}
+	return path, true
 }
 
 func (s *source) relative(path string) string {

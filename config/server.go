@@ -15,6 +15,7 @@ func serverFields() []field[Server] {
 		{name: "udp_size", typ: "number of bytes", def: "1232", set: into(between(512, 4096), func(s *Server) *int { return &s.UDPSize })},
 		{name: "ecs", typ: "true or false", def: "true", set: into((*cursor).boolean, func(s *Server) *bool { return &s.ECS })},
 		{name: "proxy_from", typ: "list of networks", note: "none", set: into(separatePrefixes, func(s *Server) *[]netip.Prefix { return &s.ProxyFrom })},
+		{name: "sandbox", typ: "true or false", def: "true", set: into((*cursor).boolean, func(s *Server) *bool { return &s.Sandbox })},
 		{name: "tcp", typ: "mapping", open: true, set: func(c *cursor, s *Server) { c.d.sections.tcp.add(c, &s.TCP) }},
 		{name: "tls", typ: "mapping", open: true, set: func(c *cursor, s *Server) { c.d.sections.tls.add(c, &s.TLS) }},
 		{name: "cookies", typ: "mapping", open: true, set: func(c *cursor, s *Server) { c.d.sections.cookies.add(c, &s.Cookies) }},

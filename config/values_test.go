@@ -86,7 +86,7 @@ func TestDefaults(t *testing.T) {
 	equal(t, &Config{
 		Server: Server{
 			Listen:  []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:53"), netip.MustParseAddrPort("[::]:53")},
-			UDPSize: 1232, ECS: true,
+			UDPSize: 1232, ECS: true, Sandbox: true,
 			TCP: TCP{Connections: 1000, PerPrefix: 100, Idle: 10 * time.Second, Message: 2 * time.Second, Handshake: 3 * time.Second, Pipeline: 10000},
 			RateLimit: RateLimit{
 				Enabled: true, Answers: 100, Negatives: 100, Errors: 100, Burst: 250, Slip: 2,

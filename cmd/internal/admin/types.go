@@ -75,6 +75,8 @@ type Status struct {
 	// Ledger is the last sequence number, LedgerError why it cannot be written.
 	Ledger      uint64 `json:"ledger"`
 	LedgerError string `json:"ledger_error,omitempty"`
+	// Sandbox says how far the process is confined.
+	Sandbox string `json:"sandbox"`
 	// Units is how many client units are remembered.
 	Units      int              `json:"units"`
 	Registries []RegistryStatus `json:"registries"`

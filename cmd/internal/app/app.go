@@ -15,6 +15,7 @@ import (
 
 	"portolan.dev/cmd/internal/admin"
 	"portolan.dev/cmd/internal/notify"
+	"portolan.dev/cmd/internal/sandbox"
 	"portolan.dev/config/ledger"
 	"portolan.dev/health"
 	"portolan.dev/resolver"
@@ -62,6 +63,7 @@ type App struct {
 	cancel       context.CancelFunc // ends monitor and targets
 	stopped      atomic.Bool
 	started      time.Time
+	confined     sandbox.Status
 
 	// Swapped on every reload.
 	reloading sync.Mutex // one reload at a time; guards targets
@@ -74,8 +76,8 @@ type App struct {
 func New(o Options) (*App, error) {
 	a := &App{
 		o: o, log: o.Log, slots: compile.NewSlots(), numbering: compile.NewNumbering(),
-		started: o.Now(),
-		counts:  rrl.NewTable(countsSize, rand.Uint64()), //nolint:gosec // spoils guessing, guards no secret
+		started: o.Now(), confined: "off",
+		counts: rrl.NewTable(countsSize, rand.Uint64()), //nolint:gosec // spoils guessing, guards no secret
 	}
 	var err error
 	if a.secret, err = ownSecret(); err != nil {

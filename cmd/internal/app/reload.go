@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"portolan.dev/cmd/internal/admin"
+	"portolan.dev/cmd/internal/sandbox"
 	"portolan.dev/config/ledger"
 	"portolan.dev/geo"
 	"portolan.dev/resolver"
@@ -32,7 +33,7 @@ func (a *App) Reload(ctx context.Context, dryRun bool) (admin.ReloadReport, erro
 		if !dryRun {
 			a.metrics.reloaded(false, a.o.Now(), a.o.Now().Sub(begin))
 		}
-		return admin.ReloadReport{}, fmt.Errorf("reload: %w", err)
+		return admin.ReloadReport{}, fmt.Errorf("reload: %w%s", err, sandbox.Hint(a.confined, err.Error()))
 	}
 	report := a.compare(old, next)
 	report.DryRun = dryRun

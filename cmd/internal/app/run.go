@@ -6,6 +6,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"portolan.dev/cmd/internal/sandbox"
 )
 
 // stopTimeout bounds [App.Stop] when a signal asked for it.
@@ -34,7 +36,7 @@ func (a *App) Run(ctx context.Context) error {
 		}
 		if _, err := a.Reload(ctx, false); err != nil {
 			for _, line := range Lines(err) {
-				a.log.ErrorContext(ctx, "reload failed; serving goes on unchanged", "error", line)
+				a.log.ErrorContext(ctx, "reload failed; serving goes on unchanged", "error", line+sandbox.Hint(a.confined, line))
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"log/slog"
 
 	"github.com/spf13/cobra"
@@ -24,6 +25,9 @@ location data again; if that fails, serving goes on unchanged and the log says w
 			a, err := app.New(app.Options{Source: app.Source{Path: path, Now: e.now}, Log: e.logger(json, debug)})
 			if err != nil {
 				return e.report(err)
+			}
+			if err := a.Confine(cmd.Context()); err != nil {
+				return e.report(errors.Join(err, a.Stop(cmd.Context())))
 			}
 			return a.Run(cmd.Context())
 		},

@@ -14,6 +14,7 @@ func statusTable(w io.Writer, st *admin.Status, now time.Time) {
 	fmt.Fprintf(w, "node %s, version %s, generation %d, started %s\n", st.Node, st.Version, st.Generation, stamp(st.Started))
 	fmt.Fprintf(w, "location data: %s, built %s (%s old)\n", st.GeoSource, st.GeoBuilt.UTC().Format(time.DateOnly), age(now.Sub(st.GeoBuilt)))
 	fmt.Fprintf(w, "ledger: event %d; client units remembered: %d\n", st.Ledger, st.Units)
+	fmt.Fprintf(w, "sandbox: %s\n", st.Sandbox)
 	if st.LedgerError != "" {
 		fmt.Fprintf(w, "warning: the ledger cannot be written, and changes are refused: %s\n", st.LedgerError)
 	}

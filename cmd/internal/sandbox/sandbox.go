@@ -1,0 +1,128 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/landlock-lsm/go-landlock/landlock"
+	landlocksys "github.com/landlock-lsm/go-landlock/landlock/syscall"
+)
+
+// Paths are what a process goes on needing, beside what every process does to
+// resolve names, check certificates and know the time. Folders stand for all below
+// them, and those that are missing are passed over.
+type Paths struct {
+	// Read holds folders to read.
+	Read []string
+	// Write holds folders to read, and to create, write and remove files in.
+	Write []string
+	// Execute allows to read and execute everything: programs that probe are the
+	// operator's own, and what they need cannot be known.
+	Execute bool
+}
+
+// systemFiles are what the resolver, TLS and the clock read, and systemFolders where
+// they find more.
+//
+//nolint:gochecknoglobals // never written
+var (
+	systemFiles   = []string{"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/services", "/etc/localtime", "/dev/urandom"}
+	systemFolders = []string{
+		"/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
+		"/usr/share/zoneinfo", "/run/systemd/resolve", "/proc", "/sys/fs/cgroup",
+	}
+)
+
+// Status is how far a process is confined, in words for an operator.
+type Status string
+
+// The kernel's Landlock interface: 3 is the first that also guards truncation.
+const (
+	oldest   = 1
+	complete = 3
+)
+
+// Confine confines this process and all it will start to p, as far as the kernel
+// can, and says how far that is. An error means that the kernel can and did not. The
+// process loses the right to gain privileges by executing a file.
+func Confine(p Paths) (Status, error) {
+	abi, err := landlocksys.LandlockGetABIVersion()
+	if err != nil || abi < oldest {
+		return "off: the kernel has no Landlock", nil //nolint:nilerr // a kernel without it is no fault
+	}
+	read, write := clean(p.Read), clean(p.Write)
+	rules := []landlock.Rule{
+		landlock.PathAccess(readFile, systemFiles...).IgnoreIfMissing(),
+		landlock.PathAccess(readBelow, slices.Concat(systemFolders, read)...).IgnoreIfMissing(),
+		landlock.PathAccess(writeBelow, write...).IgnoreIfMissing(),
+		landlock.RWFiles("/dev/null").IgnoreIfMissing(),
+	}
+	if p.Execute {
+		rules = append(rules, landlock.RODirs("/"))
+	}
+	if err := landlock.V5.BestEffort().RestrictPaths(rules...); err != nil {
+		if errors.Is(err, syscall.E2BIG) {
+			return "on: as the processes before this one left it", nil
+		}
+		return "", fmt.Errorf("confine the process with Landlock: %w: set server.sandbox to false to run without", err)
+	}
+	return status(abi, read, write, p.Execute), nil
+}
+
+// What is allowed. The ready-made sets of the library include executing.
+const (
+	readFile   landlock.AccessFSSet = landlocksys.AccessFSReadFile
+	readBelow                       = readFile | landlocksys.AccessFSReadDir
+	writeBelow                      = readBelow | landlocksys.AccessFSWriteFile | landlocksys.AccessFSTruncate |
+		landlocksys.AccessFSMakeReg | landlocksys.AccessFSMakeSock | landlocksys.AccessFSRemoveFile
+)
+
+func status(abi int, read, write []string, execute bool) Status {
+	var b strings.Builder
+	fmt.Fprintf(&b, "on: Landlock %d", abi)
+	if abi < complete {
+		b.WriteString(" (files outside can be truncated)")
+	}
+	fmt.Fprintf(&b, "; reads %s; writes %s", strings.Join(read, " "), strings.Join(write, " "))
+	if execute {
+		b.WriteString("; reads and executes everything, for exec probes")
+	}
+	return Status(b.String())
+}
+
+// Hint says how to go on after an error that may come from the confinement, given
+// its text; "" where it does not.
+func Hint(s Status, text string) string {
+	if !strings.HasPrefix(string(s), "on:") || !strings.Contains(text, fs.ErrPermission.Error()) && !strings.Contains(text, syscall.EACCES.Error()) {
+		return ""
+	}
+	return " (the sandbox allows what the configuration needed at the start: if this place is new, restart the server)"
+}
+
+// clean makes paths absolute, each once, and leaves out those that are missing or
+// lie below another.
+func clean(paths []string) []string {
+	var out []string
+	for _, p := range paths {
+		abs, err := filepath.Abs(p)
+		if err != nil {
+			continue // the working folder is gone; so is what lies in it
+		}
+		if target, err := filepath.EvalSymlinks(abs); err == nil {
+			abs = target
+		}
+		if info, err := os.Stat(abs); err == nil && info.IsDir() {
+			out = append(out, abs)
+		}
+	}
+	slices.Sort(out)
+	return slices.CompactFunc(out, func(kept, p string) bool {
+		return p == kept || strings.HasPrefix(p, strings.TrimSuffix(kept, "/")+"/")
+	})
+}
