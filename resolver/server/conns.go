@@ -1,76 +1,150 @@
 package server
 
 import (
+	"container/list"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// connTable knows the open TCP connections and holds the limits on them.
+// connTable knows the open connections and holds the limits on them. At a limit the
+// connection that has been idle longest makes room for the new one: who opens
+// connections and does nothing with them gets in nobody's way.
 type connTable struct {
 	limits Limits
+	// told is called with the idle timeout when it changes; it must not block.
+	told func(time.Duration)
+	idle atomic.Int64 // the idle timeout now, in nanoseconds
 
 	mu     sync.Mutex // guards what follows
-	all    map[*tcpConn]struct{}
-	prefix map[netip.Prefix]int
+	all    *list.List // of *streamConn, the idlest first
+	prefix map[netip.Prefix]*list.List
 }
 
-func (t *connTable) init(l Limits) {
-	t.limits = l
-	t.all = make(map[*tcpConn]struct{})
-	t.prefix = make(map[netip.Prefix]int)
-}
-
-// add takes a connection in, or counts why not.
-func (t *connTable) add(c *tcpConn, stats *Stats) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	key := limitPrefix(c.from.Addr())
-	switch {
-	case len(t.all) >= t.limits.Connections:
-		stats.RefusedFull.Add(1)
-		return false
-	case t.limits.PerPrefix > 0 && t.prefix[key] >= t.limits.PerPrefix:
-		stats.RefusedPrefix.Add(1)
-		return false
+func (t *connTable) init(l Limits, told func(time.Duration)) {
+	t.limits, t.told = l, told
+	t.all = list.New()
+	t.prefix = make(map[netip.Prefix]*list.List)
+	t.idle.Store(int64(l.Idle))
+	if told != nil {
+		told(l.Idle)
 	}
-	t.all[c] = struct{}{}
-	t.prefix[key]++
-	return true
 }
 
-func (t *connTable) remove(c *tcpConn) {
+// add takes a connection in, and closes the idlest one if there is no room.
+func (t *connTable) add(c *streamConn, stats *Stats) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.all, c)
-	key := limitPrefix(c.from.Addr())
-	if t.prefix[key]--; t.prefix[key] == 0 {
-		delete(t.prefix, key)
+	if t.all.Len() >= t.limits.Connections {
+		stats.EvictedFull.Add(1)
+		t.evict(t.all)
+	}
+	c.inAll = t.all.PushBack(c)
+	t.adjust()
+}
+
+// settle counts a connection for the prefix of its client, once that is known.
+func (t *connTable) settle(c *streamConn, stats *Stats) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c.inAll == nil { // closed meanwhile
+		return
+	}
+	c.prefix = limitPrefix(c.from.Addr())
+	peers := t.prefix[c.prefix]
+	if t.limits.PerPrefix > 0 && peers != nil && peers.Len() >= t.limits.PerPrefix {
+		stats.EvictedPrefix.Add(1)
+		t.evict(peers)
+		peers = t.prefix[c.prefix]
+	}
+	if peers == nil {
+		peers = list.New()
+		t.prefix[c.prefix] = peers
+	}
+	c.inPrefix = peers.PushBack(c)
+}
+
+// evict closes the idlest connection of a list. Closing what is below TLS does not
+// wait for anything.
+func (t *connTable) evict(l *list.List) {
+	c := l.Front().Value.(*streamConn)
+	_ = c.raw.Close()
+	t.drop(c)
+}
+
+// touch notes that a connection has just done something.
+func (t *connTable) touch(c *streamConn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c.inAll != nil {
+		t.all.MoveToBack(c.inAll)
+	}
+	if c.inPrefix != nil {
+		t.prefix[c.prefix].MoveToBack(c.inPrefix)
+	}
+}
+
+func (t *connTable) remove(c *streamConn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.drop(c)
+}
+
+// drop forgets a connection, unless that is done.
+func (t *connTable) drop(c *streamConn) {
+	if c.inPrefix != nil {
+		peers := t.prefix[c.prefix]
+		if peers.Remove(c.inPrefix); peers.Len() == 0 {
+			delete(t.prefix, c.prefix)
+		}
+		c.inPrefix = nil
+	}
+	if c.inAll != nil {
+		t.all.Remove(c.inAll)
+		c.inAll = nil
+		t.adjust()
+	}
+}
+
+// adjust sets the idle timeout: what is configured up to half of the connections
+// that may be open, and from there less with the room that is left, down to a tenth
+// (RFC 7766 section 6.2.3, RFC 9210 section 4.2).
+func (t *connTable) adjust() {
+	most, open := int64(t.limits.Connections), int64(t.all.Len())
+	idle := int64(t.limits.Idle)
+	if open > most/2 {
+		idle = max(idle/most*(most-open)*2, idle/10)
+	}
+	if t.idle.Swap(idle) != idle && t.told != nil {
+		t.told(time.Duration(idle))
 	}
 }
 
 func (t *connTable) open() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.all)
+	return t.all.Len()
 }
 
-// drain ends the wait of every connection for its next query.
-func (t *connTable) drain() {
+// each calls f for every connection.
+func (t *connTable) each(f func(*streamConn)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for c := range t.all {
-		_ = c.conn.SetReadDeadline(time.Unix(1, 0)) // a deadline in the past wakes the reader
+	for e := t.all.Front(); e != nil; e = e.Next() {
+		f(e.Value.(*streamConn))
 	}
+}
+
+// drain ends the wait of every connection for its next query. A deadline in the past
+// wakes the reader.
+func (t *connTable) drain() {
+	t.each(func(c *streamConn) { _ = c.raw.SetReadDeadline(time.Unix(1, 0)) })
 }
 
 // cut closes every connection.
 func (t *connTable) cut() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for c := range t.all {
-		_ = c.conn.Close()
-	}
+	t.each(func(c *streamConn) { _ = c.raw.Close() })
 }
 
 // limitPrefix is the unit that limits count by: what one customer of a network

@@ -2,10 +2,13 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,14 +41,15 @@ type BatchAnswerer interface {
 // BatchSize is how many queries are received together at most.
 const BatchSize = 64
 
-// Limits bound what TCP clients may hold. A zero PerPrefix or Pipeline means no
-// limit of its own.
+// Limits bound what TCP and TLS clients may hold together. A zero PerPrefix or
+// Pipeline means no limit of its own.
 type Limits struct {
 	Connections int           // open at once in all
 	PerPrefix   int           // open at once per client /24 or /48
 	Pipeline    int           // queries on one connection before it is closed
 	Idle        time.Duration // between queries, RFC 7766 section 6.2.3
 	Message     time.Duration // from a connection's or message's first wait to its last octet
+	Handshake   time.Duration // of TLS
 }
 
 // Options configure a Server.
@@ -53,16 +57,30 @@ type Options struct {
 	// Listen holds the addresses to serve, each over UDP and TCP. Port 0 takes a
 	// free port, the same for both.
 	Listen []netip.AddrPort
+	// ListenTLS holds the addresses to serve over TLS (RFC 7858), with the
+	// configuration TLS.
+	ListenTLS []netip.AddrPort
+	TLS       *tls.Config
+	// ProxyFrom has the networks whose connections and datagrams begin with a PROXY
+	// protocol header.
+	ProxyFrom []netip.Prefix
 	// Workers is how many UDP sockets each address gets where the system can
 	// spread datagrams over several; at least 1.
 	Workers int
 	Limits  Limits
-	// UDP returns what answers for one receiving goroutine, TCP for all connections
-	// of one listener.
-	UDP func() BatchAnswerer
-	TCP func() Answerer
-	// Now is the clock.
-	Now func() time.Time
+	// UDP returns what answers for one receiving goroutine, TCP and TLSAnswerer for
+	// all connections of one listener.
+	UDP              func() BatchAnswerer
+	TCP, TLSAnswerer func() Answerer
+	// Now is the clock of timeouts. Time is what an Answerer is told; nil for Now.
+	Now, Time func() time.Time
+	// Idle is told the time that a connection may be idle when it changes with the
+	// number of open ones. It must not block; nil for nobody.
+	Idle func(time.Duration)
+	// Panicked is told of a query that an Answerer could not take: it is dropped, and
+	// its connection closed. It must be safe for concurrent use. With nil such a query
+	// ends the process, as tests want it.
+	Panicked func(value any, stack []byte)
 	// Log is told what an operator should know of sockets, at a limited rate by
 	// the caller's choosing. It must be safe for concurrent use.
 	Log func(msg string, err error)
@@ -73,6 +91,7 @@ type Server struct {
 	o        Options
 	udp      []udpSocket
 	tcp      []*net.TCPListener
+	tls      []*net.TCPListener
 	addrs    []netip.AddrPort
 	conns    connTable
 	wg       sync.WaitGroup
@@ -82,13 +101,21 @@ type Server struct {
 
 // Stats counts what happens to connections. All fields are monotonic.
 type Stats struct {
-	Accepted, RefusedFull, RefusedPrefix, TimedOut atomic.Uint64
+	Accepted, TimedOut atomic.Uint64
+	// EvictedFull and EvictedPrefix are connections closed for a new one when all, or
+	// all of a prefix, were taken.
+	EvictedFull, EvictedPrefix atomic.Uint64
+	Handshakes                 atomic.Uint64 // of TLS, that failed
+	// BadProxy counts connections and datagrams of a balancer without a good header,
+	// BadSource datagrams from port 0.
+	BadProxy, BadSource atomic.Uint64
+	Panics              atomic.Uint64
 }
 
 // udpSocket is one bound UDP socket and its receive loop.
 type udpSocket interface {
 	// serve answers until the socket is closed or stop reports true.
-	serve(a BatchAnswerer, now func() time.Time, stop func() bool) error
+	serve(s *Server, a BatchAnswerer) error
 	close()
 }
 
@@ -96,12 +123,23 @@ type udpSocket interface {
 // bound.
 func New(o Options) (*Server, error) {
 	s := &Server{o: o}
-	s.conns.init(o.Limits)
+	if s.o.Time == nil {
+		s.o.Time = o.Now
+	}
+	s.conns.init(o.Limits, o.Idle)
 	for _, addr := range o.Listen {
 		if err := s.bind(addr); err != nil {
 			s.close()
 			return nil, err
 		}
+	}
+	for _, addr := range o.ListenTLS {
+		l, err := listenTCP(addr)
+		if err != nil {
+			s.close()
+			return nil, fmt.Errorf("listen on tcp %s for TLS: %w: is another server running there?", addr, err)
+		}
+		s.tls = append(s.tls, l)
 	}
 	return s, nil
 }
@@ -142,10 +180,19 @@ func listenTCP(addr netip.AddrPort) (*net.TCPListener, error) {
 // Addrs returns the addresses served, with the ports that were taken.
 func (s *Server) Addrs() []netip.AddrPort { return s.addrs }
 
+// AddrsTLS returns the addresses served over TLS, with the ports that were taken.
+func (s *Server) AddrsTLS() []netip.AddrPort {
+	addrs := make([]netip.AddrPort, len(s.tls))
+	for i, l := range s.tls {
+		addrs[i] = netip.AddrPortFrom(s.o.ListenTLS[i].Addr(), uint16(l.Addr().(*net.TCPAddr).Port))
+	}
+	return addrs
+}
+
 // Stats returns the counters of connections.
 func (s *Server) Stats() *Stats { return &s.stats }
 
-// Open returns how many TCP connections are open now.
+// Open returns how many TCP and TLS connections are open now.
 func (s *Server) Open() int { return s.conns.open() }
 
 // Start serves all sockets until [Server.Stop].
@@ -153,14 +200,27 @@ func (s *Server) Start() {
 	for _, u := range s.udp {
 		a := s.o.UDP()
 		s.wg.Go(func() {
-			if err := u.serve(a, s.o.Now, s.stopping.Load); err != nil && !s.stopping.Load() {
+			if err := u.serve(s, a); err != nil && !s.stopping.Load() {
 				s.o.Log("a UDP socket has failed and is closed", err)
 			}
 		})
 	}
 	for _, l := range s.tcp {
 		a := s.o.TCP()
-		s.wg.Go(func() { s.acceptLoop(l, a) })
+		s.wg.Go(func() { s.acceptLoop(l, a, nil) })
+	}
+	for _, l := range s.tls {
+		a := s.o.TLSAnswerer()
+		s.wg.Go(func() { s.acceptLoop(l, a, s.o.TLS) })
+	}
+}
+
+// recovered, deferred, counts and reports a panic. What it was about is dropped: a
+// half-written response must not be sent.
+func (s *Server) recovered() {
+	if v := recover(); v != nil {
+		s.stats.Panics.Add(1)
+		s.o.Panicked(v, debug.Stack())
 	}
 }
 
@@ -169,7 +229,7 @@ func (s *Server) Start() {
 // done first; connections are then cut.
 func (s *Server) Stop(ctx context.Context) error {
 	s.stopping.Store(true)
-	for _, l := range s.tcp {
+	for _, l := range slices.Concat(s.tcp, s.tls) {
 		_ = l.Close()
 	}
 	s.conns.drain()
@@ -191,7 +251,7 @@ func (s *Server) Stop(ctx context.Context) error {
 }
 
 func (s *Server) close() {
-	for _, l := range s.tcp {
+	for _, l := range slices.Concat(s.tcp, s.tls) {
 		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			s.o.Log("close a TCP listener", err)
 		}

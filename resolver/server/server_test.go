@@ -36,14 +36,24 @@ func (e *echoes) Answer(dst []byte, i int, _ int64) []byte {
 // start serves an echo on loopback, v4 and v6.
 func start(t *testing.T, limits Limits, listen ...string) *Server {
 	t.Helper()
+	return startWith(t, Options{Limits: limits}, listen...)
+}
+
+// startWith does so with more options.
+func startWith(t *testing.T, o Options, listen ...string) *Server {
+	t.Helper()
 	if len(listen) == 0 {
 		listen = []string{"127.0.0.1:0", "[::1]:0"}
 	}
-	o := Options{
-		Workers: 2, Limits: limits, Now: time.Now,
-		UDP: func() BatchAnswerer { return new(echoes) }, TCP: func() Answerer { return echo{} },
-		Log: func(msg string, err error) { t.Logf("%s: %v", msg, err) },
+	o.Workers, o.Now = 2, time.Now
+	if o.UDP == nil {
+		o.UDP = func() BatchAnswerer { return new(echoes) }
 	}
+	if o.TCP == nil {
+		o.TCP = func() Answerer { return echo{} }
+	}
+	o.TLSAnswerer = o.TCP
+	o.Log = func(msg string, err error) { t.Logf("%s: %v", msg, err) }
 	for _, a := range listen {
 		o.Listen = append(o.Listen, netip.MustParseAddrPort(a))
 	}
@@ -62,7 +72,7 @@ func start(t *testing.T, limits Limits, listen ...string) *Server {
 	return s
 }
 
-var roomy = Limits{Connections: 100, PerPrefix: 100, Pipeline: 1000, Idle: 5 * time.Second, Message: 5 * time.Second}
+var roomy = Limits{Connections: 100, PerPrefix: 100, Pipeline: 1000, Idle: 5 * time.Second, Message: 5 * time.Second, Handshake: 5 * time.Second}
 
 func deadline() time.Time { return time.Now().Add(5 * time.Second) }
 
@@ -237,11 +247,16 @@ func TestTCPLimits(t *testing.T) {
 		}
 		conns = append(conns, c)
 	}
-	expectClosed(t, dialTCP(t, s), "over the limit per prefix")
-	if s.Stats().RefusedPrefix.Load() != 1 || s.Open() != 2 {
-		t.Errorf("refused %d, open %d", s.Stats().RefusedPrefix.Load(), s.Open())
+	third := dialTCP(t, s)
+	_, _ = third.Write(framed("x"))
+	if _, err := io.ReadFull(third, make([]byte, 3)); err != nil {
+		t.Error(err)
 	}
-	_ = conns[0].Close()
+	expectClosed(t, conns[0], "the idlest, over the limit per prefix")
+	if s.Stats().EvictedPrefix.Load() != 1 || s.Open() != 2 {
+		t.Errorf("evicted %d, open %d", s.Stats().EvictedPrefix.Load(), s.Open())
+	}
+	_ = conns[1].Close()
 	for end := deadline(); s.Open() > 1; {
 		if time.Now().After(end) {
 			t.Fatal("a closed connection still counts")

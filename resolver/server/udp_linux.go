@@ -180,11 +180,11 @@ func (b *batch) rearm(s *batchSocket, n int) {
 // through RawSyscall6, which costs the scheduler nothing; only an empty socket
 // sends it into a blocking system call, entered by Syscall6 so that a waiting
 // thread holds up neither the other goroutines nor the garbage collector.
-func (s *batchSocket) serve(a BatchAnswerer, now func() time.Time, stop func() bool) error {
+func (s *batchSocket) serve(server *Server, a BatchAnswerer) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	b := newBatch(s)
-	for !stop() {
+	for !server.stopping.Load() {
 		n, errno := s.receive(b)
 		if errno != 0 {
 			if errno == unix.EAGAIN || errno == unix.EINTR {
@@ -192,7 +192,7 @@ func (s *batchSocket) serve(a BatchAnswerer, now func() time.Time, stop func() b
 			}
 			return os.NewSyscallError("recvmmsg", errno)
 		}
-		s.answer(b, n, a, now().Unix())
+		s.send(b, s.answer(server, b, n, a))
 		b.rearm(s, n)
 	}
 	return nil
@@ -206,31 +206,64 @@ func (s *batchSocket) receive(b *batch) (int, unix.Errno) {
 	return int(n), errno
 }
 
-// answer answers the first n received datagrams and sends what there is to send.
-func (s *batchSocket) answer(b *batch, n int, a BatchAnswerer, now int64) {
-	a.Reset()
+// answer answers the first n received datagrams and returns how many responses there
+// are to send. If one of them cannot be taken, all are answered again one by one,
+// without it.
+func (s *batchSocket) answer(server *Server, b *batch, n int, a BatchAnswerer) (ready int) {
+	now := server.o.Time().Unix()
+	if server.o.Panicked == nil {
+		return s.answerTogether(server, b, 0, n, 0, a, now)
+	}
+	ready, ok := s.answerSafely(server, b, 0, n, 0, a, now)
+	if ok {
+		return ready
+	}
+	ready = 0
 	for i := range n {
-		a.Read(b.queries[i][:b.in[i].len], s.peer(&b.names[i]))
+		if next, ok := s.answerSafely(server, b, i, i+1, ready, a, now); ok {
+			ready = next
+		}
+	}
+	return ready
+}
+
+// answerSafely is answerTogether, and false if that panicked.
+func (s *batchSocket) answerSafely(server *Server, b *batch, first, end, ready int, a BatchAnswerer, now int64) (next int, ok bool) {
+	defer server.recovered()
+	return s.answerTogether(server, b, first, end, ready, a, now), true
+}
+
+// answerTogether answers the datagrams from first to end, puts what there is to send
+// behind the responses that are ready, and returns how many those then are.
+func (s *batchSocket) answerTogether(server *Server, b *batch, first, end, ready int, a BatchAnswerer, now int64) int {
+	var origin [batchSize]uint8 // of the queries read, the datagram each came in
+	a.Reset()
+	read := 0
+	for i := first; i < end; i++ {
+		if msg, from, ok := server.unwrap(b.queries[i][:b.in[i].len], s.peer(&b.names[i])); ok {
+			a.Read(msg, from)
+			origin[read] = uint8(i)
+			read++
+		}
 	}
 	a.Look()
-	ready := 0
-	for i := range n {
+	for i := range read {
 		reply := a.Answer(b.replies[ready][:0:udpResponseSize], i, now)
 		if len(reply) == 0 {
 			continue
 		}
 		b.outVec[ready].Base = &reply[0]
 		b.outVec[ready].SetLen(len(reply))
-		in, out := &b.in[i].hdr, &b.out[ready].hdr
+		in, out := &b.in[origin[i]].hdr, &b.out[ready].hdr
 		out.Name, out.Namelen = in.Name, in.Namelen
 		out.Control, out.Controllen = nil, 0
 		if s.wildcard && in.Controllen > 0 {
-			s.sourceFrom(&b.control[i])
+			s.sourceFrom(&b.control[origin[i]])
 			out.Control, out.Controllen = in.Control, in.Controllen
 		}
 		ready++
 	}
-	s.send(b, ready)
+	return ready
 }
 
 // send sends the first n responses. One that cannot be sent (no route, a

@@ -28,10 +28,10 @@ func listenUDP(addr netip.AddrPort, _ int) ([]udpSocket, error) {
 // pollEvery is how long a blocked receive may take to notice a stop.
 const pollEvery = 200 * time.Millisecond
 
-func (s *portableSocket) serve(a BatchAnswerer, now func() time.Time, stop func() bool) error {
+func (s *portableSocket) serve(server *Server, a BatchAnswerer) error {
 	in, out := make([]byte, 4096), make([]byte, 0, 65535)
-	for !stop() {
-		if err := s.conn.SetReadDeadline(now().Add(pollEvery)); err != nil {
+	for !server.stopping.Load() {
+		if err := s.conn.SetReadDeadline(server.o.Now().Add(pollEvery)); err != nil {
 			return err
 		}
 		n, from, err := s.conn.ReadFromUDPAddrPort(in)
@@ -41,14 +41,25 @@ func (s *portableSocket) serve(a BatchAnswerer, now func() time.Time, stop func(
 			}
 			return err
 		}
-		peer := netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-		a.Reset()
-		a.Read(in[:n], peer)
-		if out = a.Answer(out[:0], 0, now().Unix()); len(out) > 0 {
-			_, _ = s.conn.WriteToUDPAddrPort(out, from) // a lost response is the client's to ask again
+		if reply := answerOne(server, a, out, in[:n], from); len(reply) > 0 {
+			_, _ = s.conn.WriteToUDPAddrPort(reply, from) // a lost response is the client's to ask again
 		}
 	}
 	return nil
+}
+
+// answerOne returns the response to one datagram; nil for none.
+func answerOne(server *Server, a BatchAnswerer, out, msg []byte, peer netip.AddrPort) (reply []byte) {
+	if server.o.Panicked != nil {
+		defer server.recovered()
+	}
+	msg, from, ok := server.unwrap(msg, netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port()))
+	if !ok {
+		return nil
+	}
+	a.Reset()
+	a.Read(msg, from)
+	return a.Answer(out[:0], 0, server.o.Time().Unix())
 }
 
 func (s *portableSocket) close() { _ = s.conn.Close() }

@@ -34,6 +34,9 @@ type Options struct {
 	// Resolvers are asked for the addresses of target host names, as "ip:port";
 	// empty means those of the system.
 	Resolvers []string
+	// Crash lets a query that cannot be taken end the process, instead of dropping
+	// the query: for tests.
+	Crash bool
 }
 
 // App is a server from configuration to sockets. Make one with [New].
@@ -47,6 +50,8 @@ type App struct {
 	shared    *activity.Table // what holds lies in; nil for the heap
 	counts    *rrl.Table
 	secret    wire.CookieSecret // of this process, for cookies without a file
+	clock     *clock
+	panics    panics
 
 	// Long-lived: made by New, ended by Stop.
 	resolver     *resolver.Resolver
@@ -57,6 +62,7 @@ type App struct {
 	notifier     *notify.Notifier
 	shares       shares
 	server       *server.Server
+	certificate  *certificate
 	admin        *admin.Server
 	metrics      *metrics
 	background   sync.WaitGroup
@@ -74,8 +80,11 @@ type App struct {
 // New loads, compiles and binds: after it, nothing that can fail is left to do.
 // The sockets are open but unread until [App.Start]. On error nothing stays open.
 func New(o Options) (*App, error) {
+	steady := newClock(o.Now)
+	o.Now = steady.now
 	a := &App{
-		o: o, log: o.Log, slots: compile.NewSlots(), numbering: compile.NewNumbering(),
+		clock: steady,
+		o:     o, log: o.Log, slots: compile.NewSlots(), numbering: compile.NewNumbering(),
 		started: o.Now(), confined: "off",
 		counts: rrl.NewTable(countsSize, rand.Uint64()), //nolint:gosec // spoils guessing, guards no secret
 	}
@@ -238,16 +247,24 @@ func (a *App) bind(w *World) error {
 	if workers == 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
+	panicked := a.panicked
+	if a.o.Crash {
+		panicked = nil
+	}
+	a.certificate = &certificate{now: a.o.Now, log: a.log}
+	a.certificate.current.Store(w.certificate)
 	var err error
 	a.server, err = server.New(server.Options{
 		Listen: c.Listen, Workers: workers,
 		Limits: server.Limits{
 			Connections: c.TCP.Connections, PerPrefix: c.TCP.PerPrefix, Pipeline: c.TCP.Pipeline,
-			Idle: c.TCP.Idle, Message: c.TCP.Message,
+			Idle: c.TCP.Idle, Message: c.TCP.Message, Handshake: c.TCP.Handshake,
 		},
-		UDP: func() server.BatchAnswerer { return a.resolver.Worker(resolver.UDP).Batch() },
-		TCP: func() server.Answerer { return a.resolver.Worker(resolver.TCP) },
-		Now: a.o.Now,
+		ListenTLS: c.TLS.Listen, TLS: a.certificate.config(), ProxyFrom: c.ProxyFrom,
+		UDP:         func() server.BatchAnswerer { return a.resolver.Worker(resolver.UDP).Batch() },
+		TCP:         func() server.Answerer { return a.resolver.Worker(resolver.TCP) },
+		TLSAnswerer: func() server.Answerer { return a.resolver.Worker(resolver.TLS) },
+		Now:         a.clock.wall, Time: a.o.Now, Idle: a.resolver.SetKeepalive, Panicked: panicked,
 		Log: func(msg string, err error) { a.log.Warn("a socket is in trouble", "trouble", msg, "error", err) },
 	})
 	if err != nil {
@@ -269,6 +286,7 @@ func (a *App) Start() {
 	a.cancel = cancel
 	a.background.Go(func() { a.monitor.Run(ctx) })
 	a.background.Go(func() { a.availability.schedule(ctx) })
+	a.background.Go(func() { a.clock.run(ctx, a.log) })
 	a.background.Go(func() { a.given.run(ctx) })
 	a.background.Go(func() { a.keepSaving(ctx) })
 	a.background.Go(func() { a.shares.run(ctx, func() []uint64 { return a.resolver.Totals().Answers }) })
@@ -282,7 +300,7 @@ func (a *App) Start() {
 	for _, warning := range w.Config.Warnings {
 		a.log.Warn("configuration", "warning", warning.Error())
 	}
-	a.log.Info("serving", "addresses", a.server.Addrs(), "metrics", a.MetricsAddr(), "zones", len(w.Compiled.Snapshot.Names.Zones()),
+	a.log.Info("serving", "addresses", a.server.Addrs(), "tls", a.server.AddrsTLS(), "metrics", a.MetricsAddr(), "zones", len(w.Compiled.Snapshot.Names.Zones()),
 		"registries", len(w.Compiled.Snapshot.Registries), "names", w.Compiled.Snapshot.Names.Names(),
 		"location_data", w.Table.Source(), "data_built", w.Table.Built().UTC().Format(time.DateOnly))
 }

@@ -38,6 +38,14 @@ func cookieKeys(c config.Cookies) (*wire.CookieKeys, error) {
 // readPrivate reads a file that nobody but its owner may write and nobody beyond its
 // group may read.
 func readPrivate(path string, most int64) ([]byte, error) {
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o027 != 0 {
+		return nil, fmt.Errorf("%s: mode %04o lets others in: chmod 0640 or 0600", path, info.Mode().Perm())
+	}
+	return readFile(path, most)
+}
+
+// readFile reads a regular file of at most so many octets.
+func readFile(path string, most int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -46,8 +54,6 @@ func readPrivate(path string, most int64) ([]byte, error) {
 		return nil, err
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s: is no regular file: name a file", path)
-	case info.Mode().Perm()&0o027 != 0:
-		return nil, fmt.Errorf("%s: mode %04o lets others in: chmod 0640 or 0600", path, info.Mode().Perm())
 	case info.Size() > most:
 		return nil, fmt.Errorf("%s: %d octets are too many: use at most %d", path, info.Size(), most)
 	}

@@ -39,6 +39,7 @@ type metrics struct {
 	serial, geoBuilt, geoRanges                            *prometheus.Desc
 	tcpOpen, tcpTotal, tcpRefused, probeLate               *prometheus.Desc
 	notifyDeliveries, notifyQueue                          *prometheus.Desc
+	badProxy, badSource, panics, clockAhead                *prometheus.Desc
 }
 
 func newMetrics(a *App) *metrics {
@@ -80,9 +81,13 @@ func newMetrics(a *App) *metrics {
 		serial:        desc("zone_serial", "SOA serial of the zone.", "zone"),
 		geoBuilt:      desc("geo_data_timestamp_seconds", "When the location data was built.", "source"),
 		geoRanges:     desc("geo_data_ranges", "Ranges in the location data.", "family"),
-		tcpOpen:       desc("tcp_connections", "TCP connections open now."),
-		tcpTotal:      desc("tcp_connections_total", "TCP connections accepted."),
-		tcpRefused:    desc("tcp_connections_refused_total", "TCP connections closed for a limit or a timeout.", "reason"),
+		tcpOpen:       desc("tcp_connections", "TCP and TLS connections open now."),
+		tcpTotal:      desc("tcp_connections_total", "TCP and TLS connections accepted."),
+		tcpRefused:    desc("tcp_connections_refused_total", "TCP and TLS connections closed for a limit (the idlest is), a timeout, or a failed TLS handshake.", "reason"),
+		badProxy:      desc("proxy_header_errors_total", "Connections and datagrams of a load balancer without a good PROXY header."),
+		badSource:     desc("datagrams_unanswerable_total", "Datagrams from port 0, to which nothing can be sent."),
+		panics:        desc("panics_total", "Queries that the server could not take and dropped: faults of it, to be reported."),
+		clockAhead:    desc("clock_ahead_seconds", "How far the clock of the system is ahead of that of the server, which never jumps."),
 		probeLate:     desc("probe_lateness_seconds", "How late the schedule of probes has lately run."),
 
 		notifyDeliveries: desc("notify_deliveries_total", "Deliveries of events to receivers, and failed attempts at them, by outcome.", "outcome"),
@@ -127,6 +132,7 @@ func seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.queries, m.dropped, m.truncated, m.limited, m.answers, m.allDown, m.replicaUp, m.replicaRouted, m.generation, m.names,
+		m.badProxy, m.badSource, m.panics, m.clockAhead,
 		m.serial, m.geoBuilt, m.geoRanges, m.tcpOpen, m.tcpTotal, m.tcpRefused, m.probeLate,
 		m.notifyDeliveries, m.notifyQueue,
 	} {
@@ -162,8 +168,13 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(m.tcpOpen, float64(m.a.server.Open()))
 	st := m.a.server.Stats()
 	counter(m.tcpTotal, st.Accepted.Load())
-	counter(m.tcpRefused, st.RefusedFull.Load(), "full")
-	counter(m.tcpRefused, st.RefusedPrefix.Load(), "prefix")
+	counter(m.tcpRefused, st.EvictedFull.Load(), "full")
+	counter(m.tcpRefused, st.EvictedPrefix.Load(), "prefix")
+	counter(m.tcpRefused, st.Handshakes.Load(), "handshake")
+	counter(m.badProxy, st.BadProxy.Load())
+	counter(m.badSource, st.BadSource.Load())
+	counter(m.panics, st.Panics.Load())
+	gauge(m.clockAhead, time.Duration(m.a.clock.ahead.Load()).Seconds())
 	counter(m.tcpRefused, st.TimedOut.Load(), "timeout")
 	gauge(m.probeLate, m.a.monitor.Stats().Late.Seconds())
 	m.collectNotify(ch)

@@ -9,6 +9,7 @@ import (
 
 	"portolan.dev/cmd/internal/admin"
 	"portolan.dev/cmd/internal/sandbox"
+	"portolan.dev/config"
 	"portolan.dev/config/ledger"
 	"portolan.dev/geo"
 	"portolan.dev/resolver"
@@ -92,6 +93,9 @@ func (a *App) publishLocked(w *World) {
 			carrySerials(old, w)
 		}
 		a.resolver.Swap(s)
+		if a.certificate != nil && w.certificate != nil {
+			a.certificate.current.Store(w.certificate)
+		}
 		a.world.Store(w)
 	})
 }
@@ -132,7 +136,7 @@ func (a *App) compare(old, next *World) admin.ReloadReport {
 	}
 	r.MovedCells, r.MovedQueries = a.moved(old, next)
 	b, c := old.Config, next.Config
-	if fmt.Sprint(b.Server.Listen, b.Server.Workers, b.Server.TCP) != fmt.Sprint(c.Server.Listen, c.Server.Workers, c.Server.TCP) {
+	if socketsOf(&b.Server) != socketsOf(&c.Server) {
 		r.Restart = append(r.Restart, "server")
 	}
 	if b.Admin != c.Admin {
@@ -145,6 +149,11 @@ func (a *App) compare(old, next *World) admin.ReloadReport {
 		r.Restart = append(r.Restart, "state.memory")
 	}
 	return r
+}
+
+// socketsOf writes what the sockets of a server depend on.
+func socketsOf(s *config.Server) string {
+	return fmt.Sprint(s.Listen, s.Workers, s.TCP, s.TLS.Listen, s.ProxyFrom)
 }
 
 // counted says how many named things were added, removed and changed; "" for none.

@@ -141,6 +141,7 @@ func newServer(tb testing.TB, text string, o app.Options) *server {
 	}
 	writeFile(tb, filepath.Join(dir, "city.mmdb"), string(data))
 	o.Source = app.Source{Path: s.path, Now: time.Now}
+	o.Crash = true // no test is to miss a query that cannot be taken
 	o.Log = slog.New(slog.NewJSONHandler(s.logs, nil))
 	if s.App, err = app.New(o); err != nil {
 		tb.Fatal(err)

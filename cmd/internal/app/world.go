@@ -28,6 +28,7 @@ type World struct {
 
 	receivers    []*notify.Target
 	cookies      *wire.CookieKeys // nil without a file of secrets
+	certificate  *loaded          // nil without TLS
 	countryCells []geo.Cell       // of the embedded data, kept for the next reload; nil if that is what is served
 }
 
@@ -70,7 +71,12 @@ func (s Source) build(previous *World, slots *compile.Slots, numbering *compile.
 	}
 	receivers, receiversErr := receivers(c)
 	cookies, cookiesErr := cookieKeys(c.Server.Cookies)
-	othersErr := errors.Join(receiversErr, cookiesErr)
+	var shown *loaded
+	var tlsErr error
+	if len(c.Server.TLS.Listen) > 0 {
+		shown, tlsErr = loadCertificate(c.Server.TLS)
+	}
+	othersErr := errors.Join(receiversErr, cookiesErr, tlsErr)
 	table, err := s.table(c, previous)
 	if err != nil {
 		return nil, errors.Join(err, othersErr)
@@ -95,7 +101,7 @@ func (s Source) build(previous *World, slots *compile.Slots, numbering *compile.
 	if err = errors.Join(err, othersErr); err != nil {
 		return nil, err
 	}
-	return &World{Config: c, Table: table, Compiled: result, receivers: receivers, cookies: cookies, countryCells: cells}, nil
+	return &World{Config: c, Table: table, Compiled: result, receivers: receivers, cookies: cookies, certificate: shown, countryCells: cells}, nil
 }
 
 // table loads the location data. The embedded data cannot have changed since it

@@ -16,13 +16,18 @@ func (e *env) serve() *cobra.Command {
 		Use:   "serve -c FILE",
 		Short: "Answer queries",
 		Long: `Answer queries until SIGTERM or SIGINT. SIGHUP loads the configuration and the
-location data again; if that fails, serving goes on unchanged and the log says why.`,
+location data again; if that fails, serving goes on unchanged and the log says why.
+
+With PORTOLAN_CRASH in the environment a query that the server cannot take ends the
+process instead of being dropped: for tests, which must not miss it.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := needConfig(path); err != nil {
 				return err
 			}
-			a, err := app.New(app.Options{Source: app.Source{Path: path, Now: e.now}, Log: e.logger(json, debug)})
+			a, err := app.New(app.Options{
+				Source: app.Source{Path: path, Now: e.now}, Log: e.logger(json, debug), Crash: e.getenv("PORTOLAN_CRASH") != "",
+			})
 			if err != nil {
 				return e.report(err)
 			}

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"container/list"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -18,52 +20,93 @@ const (
 	// longer: a question, an OPT record and a TSIG fit in a tenth of it.
 	maxQuery = 2048
 	// writeSize is when collected responses are sent; one response more may be
-	// waiting, so a connection holds readSize + writeSize + 64 KiB at the very most.
+	// waiting, so a connection holds readSize + writeSize + 64 KiB at the very most,
+	// and TLS some 40 KiB besides.
 	writeSize = 16 << 10
 	// acceptPause keeps a server that is out of file descriptors from spinning.
 	acceptPause = 20 * time.Millisecond
 )
 
-func (s *Server) acceptLoop(l *net.TCPListener, a Answerer) {
+// acceptLoop takes connections; config is nil for TCP without TLS.
+func (s *Server) acceptLoop(l *net.TCPListener, a Answerer, config *tls.Config) {
 	for {
 		conn, err := l.AcceptTCP()
 		if err != nil {
 			if s.stopping.Load() || errors.Is(err, net.ErrClosed) {
 				return
 			}
-			s.o.Log("accept a TCP connection", err)
+			s.o.Log("accept a connection", err)
 			time.Sleep(acceptPause)
 			continue
 		}
-		c := &tcpConn{conn: conn, a: a, s: s}
+		c := &streamConn{conn: conn, raw: conn, a: a, s: s}
 		c.from = conn.RemoteAddr().(*net.TCPAddr).AddrPort()
 		c.from = netip.AddrPortFrom(c.from.Addr().Unmap().WithZone(""), c.from.Port())
-		if !s.conns.add(c, &s.stats) {
-			_ = conn.Close()
-			continue
-		}
+		s.conns.add(c, &s.stats)
 		s.stats.Accepted.Add(1)
 		s.wg.Go(func() {
 			defer s.conns.remove(c)
-			c.serve()
+			defer c.raw.Close()
+			if s.o.Panicked != nil {
+				defer s.recovered()
+			}
+			if c.begin(config) {
+				c.serve()
+			}
 		})
 	}
 }
 
-// tcpConn is one connection. Its goroutine reads what has come, answers all of
+// streamConn is one connection. Its goroutine reads what has come, answers all of
 // it in order, and writes the responses together.
-type tcpConn struct {
-	conn    *net.TCPConn
+type streamConn struct {
+	conn    net.Conn // raw, or TLS over it
+	raw     *net.TCPConn
 	s       *Server
 	a       Answerer
 	from    netip.AddrPort
 	served  int
 	in, out []byte // received and not yet answered; answered and not yet sent
+
+	// Where the connection is in the table; guarded by its mutex.
+	prefix          netip.Prefix
+	inAll, inPrefix *list.Element
+}
+
+// begin reads what comes before the first query: a PROXY header, the TLS handshake.
+// It reports whether the connection may go on.
+func (c *streamConn) begin(config *tls.Config) bool {
+	if p := proxies(c.s.o.ProxyFrom); p.has(c.from.Addr()) {
+		if c.raw.SetReadDeadline(c.s.o.Now().Add(c.s.o.Limits.Message)) != nil {
+			return false
+		}
+		from, ok := readProxy(c.raw)
+		if !ok {
+			c.s.stats.BadProxy.Add(1)
+			return false
+		}
+		if from.IsValid() {
+			c.from = from
+		}
+	}
+	c.s.conns.settle(c, &c.s.stats)
+	if config == nil {
+		return true
+	}
+	t := tls.Server(c.raw, config)
+	if c.raw.SetDeadline(c.s.o.Now().Add(c.s.o.Limits.Handshake)) != nil {
+		return false
+	}
+	if err := t.Handshake(); err != nil {
+		c.s.stats.Handshakes.Add(1)
+		return false
+	}
+	c.conn = t
+	return c.raw.SetDeadline(time.Time{}) == nil
 }
 
 // serve answers until the client is done, too slow, or over its limits.
-func (c *tcpConn) serve() {
-	defer c.conn.Close()
+func (c *streamConn) serve() {
 	c.in = make([]byte, 0, readSize)
 	for {
 		if !c.answerAll() || !c.flush() {
@@ -80,7 +123,7 @@ func (c *tcpConn) serve() {
 
 // answerAll answers every complete query in the buffer and reports whether the
 // connection may go on.
-func (c *tcpConn) answerAll() bool {
+func (c *streamConn) answerAll() bool {
 	for {
 		if len(c.in) < 2 {
 			return true
@@ -106,10 +149,10 @@ func (c *tcpConn) answerAll() bool {
 // answer appends the response to one query with its length prefix. No response
 // (a runt or a response as query) ends the connection: on a stream that peer is
 // broken.
-func (c *tcpConn) answer(msg []byte) bool {
+func (c *streamConn) answer(msg []byte) bool {
 	start := len(c.out)
 	c.out = append(c.out, 0, 0)
-	c.out = c.a.Answer(c.out, msg, c.from, c.s.o.Now().Unix())
+	c.out = c.a.Answer(c.out, msg, c.from, c.s.o.Time().Unix())
 	n := len(c.out) - start - 2
 	if n == 0 {
 		c.out = c.out[:start]
@@ -122,8 +165,9 @@ func (c *tcpConn) answer(msg []byte) bool {
 
 // fill waits for more: as long as idling is allowed at the start of a query,
 // briefly once a part of it has come (RFC 7766 section 6.2.3).
-func (c *tcpConn) fill() bool {
-	wait := c.s.o.Limits.Idle
+func (c *streamConn) fill() bool {
+	c.s.conns.touch(c)
+	wait := time.Duration(c.s.conns.idle.Load())
 	if len(c.in) > 0 || c.served == 0 {
 		wait = c.s.o.Limits.Message
 	}
@@ -149,7 +193,7 @@ func (c *tcpConn) fill() bool {
 
 // setReadDeadline sets the deadline unless the server is stopping: a drained
 // connection reads what is there already and no more.
-func (c *tcpConn) setReadDeadline(deadline time.Time) error {
+func (c *streamConn) setReadDeadline(deadline time.Time) error {
 	if err := c.conn.SetReadDeadline(deadline); err != nil {
 		return err
 	}
@@ -160,7 +204,7 @@ func (c *tcpConn) setReadDeadline(deadline time.Time) error {
 }
 
 // complete reports whether the buffer holds a whole query, or one too long.
-func (c *tcpConn) complete() bool {
+func (c *streamConn) complete() bool {
 	if len(c.in) < 2 {
 		return false
 	}
@@ -170,7 +214,7 @@ func (c *tcpConn) complete() bool {
 
 // flush sends the collected responses, prefix and message in one write
 // (RFC 7766 section 8). A client that does not read is given up on.
-func (c *tcpConn) flush() bool {
+func (c *streamConn) flush() bool {
 	if len(c.out) == 0 {
 		return true
 	}
