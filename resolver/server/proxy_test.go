@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -60,7 +61,7 @@ func TestParseProxy(t *testing.T) {
 		{"a multicast address", inet6("[ff02::1]:9"), false, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			from, n, ok := parseProxy(append(tt.header[:len(tt.header):len(tt.header)], "query"...))
+			from, n, ok := parseProxy(append(slices.Clip(tt.header), "query"...))
 			if ok != tt.ok {
 				t.Fatalf("ok %v, want %v", ok, tt.ok)
 			}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"container/list"
+	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
@@ -97,7 +98,7 @@ func (c *streamConn) begin(config *tls.Config) bool {
 	if c.raw.SetDeadline(c.s.o.Now().Add(c.s.o.Limits.Handshake)) != nil {
 		return false
 	}
-	if err := t.Handshake(); err != nil {
+	if err := t.HandshakeContext(context.Background()); err != nil {
 		c.s.stats.Handshakes.Add(1)
 		return false
 	}

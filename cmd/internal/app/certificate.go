@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -54,15 +55,15 @@ func loadCertificate(c config.TLS) (*loaded, error) {
 
 // pemStamp changes when one of the files does.
 func pemStamp(c config.TLS) string {
-	text := ""
+	var text strings.Builder
 	for _, path := range []string{c.Certificate, c.Key} {
 		info, err := os.Stat(path)
 		if err != nil {
 			return ""
 		}
-		text += fmt.Sprint(info.ModTime().UnixNano(), " ", info.Size(), " ")
+		fmt.Fprint(&text, info.ModTime().UnixNano(), " ", info.Size(), " ")
 	}
-	return text
+	return text.String()
 }
 
 // config is the configuration of TLS listeners: 1.2 at least, and the protocol of RFC
