@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+
 	"portolan.dev/cmd/internal/sandbox"
 )
 
@@ -14,7 +16,8 @@ import (
 const stopTimeout = 4 * time.Second
 
 // Run serves until ctx ends or SIGTERM or SIGINT comes; SIGHUP reloads. A failed
-// reload is logged and serving goes on.
+// reload is logged and serving goes on. A service manager that wants to know is told
+// of each of these, and that the server answers.
 //
 // The two kinds of signal have channels of their own: a burst of SIGHUP, of which
 // one reload serves all, must not push out the SIGTERM behind it.
@@ -25,7 +28,11 @@ func (a *App) Run(ctx context.Context) error {
 	defer signal.Stop(hup)
 	defer signal.Stop(term)
 	a.Start()
+	watched, unwatch := context.WithCancel(ctx)
+	defer unwatch()
+	go a.watch(watched) // ends with the return
 	for {
+		a.tell(daemon.SdNotifyReady)
 		select {
 		case <-ctx.Done():
 			return a.stopNow()
@@ -33,6 +40,7 @@ func (a *App) Run(ctx context.Context) error {
 			a.log.InfoContext(ctx, "stopping", "signal", s.String())
 			return a.stopNow()
 		case <-hup:
+			a.tell(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
 		}
 		if _, err := a.Reload(ctx, false); err != nil {
 			for _, line := range Lines(err) {
@@ -43,6 +51,7 @@ func (a *App) Run(ctx context.Context) error {
 }
 
 func (a *App) stopNow() error {
+	a.tell(daemon.SdNotifyStopping)
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	return a.Stop(ctx)
