@@ -103,6 +103,9 @@ type DrainStatus struct {
 	Region   string `json:"region"`
 	// Drained is false after an undrain.
 	Drained bool `json:"drained"`
+	// UndrainAt is when an undrain takes effect that has been decided; until then the
+	// replica is drained.
+	UndrainAt *time.Time `json:"undrain_at,omitempty"`
 	// EffectiveAt is when new clients stop; zero after an undrain, as is Bound.
 	EffectiveAt time.Time  `json:"effective_at,omitzero"`
 	Deadline    *time.Time `json:"deadline,omitempty"`
@@ -184,9 +187,28 @@ type ReloadReport struct {
 	Changes []string `json:"changes"`
 	// MovedCells is the share of located addresses whose nearest replica differs
 	// for at least one registry, MovedQueries that of recent queries; 0 to 1.
-	MovedCells   float64  `json:"moved_cells"`
-	MovedQueries float64  `json:"moved_queries"`
-	Restart      []string `json:"needs_restart"`
-	Generation   uint64   `json:"generation"`
-	Millis       int64    `json:"took_ms"`
+	MovedCells   float64 `json:"moved_cells"`
+	MovedQueries float64 `json:"moved_queries"`
+	// Registries are those that differ, by key; at most a hundred of them are listed.
+	Registries        []RegistryChange `json:"registries,omitempty"`
+	RegistriesLeftOff int              `json:"registries_left_off,omitempty"`
+	Restart           []string         `json:"needs_restart"`
+	Generation        uint64           `json:"generation"`
+	Millis            int64            `json:"took_ms"`
+}
+
+// RegistryChange says how one registry differs after a reload.
+type RegistryChange struct {
+	Registry string `json:"registry"`
+	// Change is added, removed or changed.
+	Change string `json:"change"`
+	// Settings says that something differs beside the replicas.
+	Settings bool `json:"settings,omitempty"`
+	// Added, Removed and Changed are the regions of the replicas of a changed one.
+	Added   []string `json:"replicas_added,omitempty"`
+	Removed []string `json:"replicas_removed,omitempty"`
+	Changed []string `json:"replicas_changed,omitempty"`
+	// MovedCells is the share of located addresses whose nearest replica differs, 0 to
+	// 1, as long as all are well.
+	MovedCells float64 `json:"moved_cells,omitempty"`
 }

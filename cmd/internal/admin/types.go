@@ -106,13 +106,24 @@ type ReplicaStatus struct {
 	Last       string     `json:"last,omitempty"`
 	Flaps      int        `json:"flaps,omitempty"`
 	// RoutingBy says who set the routing; "" when the configuration did.
-	RoutingBy string       `json:"routing_by,omitempty"`
-	Drain     *DrainStatus `json:"drain,omitempty"`
+	RoutingBy string `json:"routing_by,omitempty"`
+	// Pending is a routing switch that has been decided and not taken effect.
+	Pending *PendingRouting `json:"pending_routing,omitempty"`
+	Drain   *DrainStatus    `json:"drain,omitempty"`
 	// Held is how many client units are held on the replica.
 	Held int `json:"held"`
 	// Share1m and Share10m are its parts of the registry's answers, 0 to 1.
 	Share1m  float64 `json:"share_1m"`
 	Share10m float64 `json:"share_10m"`
+}
+
+// PendingRouting is a routing switch that waits for its time.
+type PendingRouting struct {
+	// Routed is the value from then on.
+	Routed      bool      `json:"routed"`
+	EffectiveAt time.Time `json:"effective_at"`
+	By          string    `json:"by,omitempty"`
+	Reason      string    `json:"reason,omitempty"`
 }
 
 // Failure is the body of every response that is no success.

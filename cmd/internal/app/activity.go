@@ -47,6 +47,10 @@ func (a *App) recall(ctx context.Context, w *World, left *activity.Left) error {
 	if saved != nil {
 		s.UnitSeed = saved.Seed
 		a.merge(units, saved.Regions, saved.Registries, saved.each)
+		a.given.restore(saved.Moves, func(was uint32) (uint32, bool) {
+			key, ok := saved.Registries[was]
+			return a.numbering.Registry(key), ok
+		})
 	}
 	if saved == nil && left != nil {
 		s.UnitSeed = left.Seed

@@ -61,10 +61,13 @@ func (a *App) drainStatus(m compile.Member, activity *clients) admin.DrainStatus
 		d.LastAnswer = &at
 	}
 	o := v.overrides[subject]
+	now := v.now()
+	if o != nil && o.drainedAt(now) {
+		d.UndrainAt = optional(o.undrainAt)
+	}
 	if o == nil || o.drain == nil || !o.undrainAt.IsZero() {
 		return d
 	}
-	now := v.now()
 	d.Drained, d.EffectiveAt, d.By, d.Reason = true, o.drain.EffectiveAt, o.drain.By, o.drain.Why
 	d.Deadline, d.Until = optional(o.drain.Deadline), optional(o.drain.Until)
 	ttl := time.Duration(r.TTL) * time.Second

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"portolan.dev/cmd/internal/admin"
 	"portolan.dev/config/ledger"
@@ -11,6 +12,10 @@ import (
 // defaultEvents is how many events are shown unless asked otherwise.
 const defaultEvents = 1000
 
+// disorder is by how much events may be older than those before them: verdicts carry
+// the time of the probe.
+const disorder = longestGrace
+
 // Events implements [admin.API]: the newest events that match, oldest first.
 func (a *App) Events(ctx context.Context, q admin.EventQuery) ([]admin.Event, error) {
 	limit := q.Limit
@@ -18,24 +23,17 @@ func (a *App) Events(ctx context.Context, q admin.EventQuery) ([]admin.Event, er
 		limit = defaultEvents
 	}
 	var out []admin.Event
-	for from := max(q.From, 1); ; {
-		page, err := a.record.store.Events(ctx, from, 0)
-		if err != nil {
-			return nil, err
+	err := a.record.back(ctx, a.record.seq.Load(), func(e *ledger.Event) bool {
+		if e.Seq < q.From || q.Since != nil && e.DecidedAt.Before(q.Since.Add(-disorder)) {
+			return false
 		}
-		if len(page) == 0 {
-			return out, nil
+		if wanted(q, e) {
+			out = append(out, a.event(e))
 		}
-		for _, e := range page {
-			if wanted(q, &e) {
-				out = append(out, a.event(&e))
-			}
-		}
-		if len(out) > limit {
-			out = out[len(out)-limit:]
-		}
-		from = page[len(page)-1].Seq + 1
-	}
+		return len(out) < limit
+	})
+	slices.Reverse(out)
+	return out, err
 }
 
 func wanted(q admin.EventQuery, e *ledger.Event) bool {

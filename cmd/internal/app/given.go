@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -69,11 +70,7 @@ func (g *given) note(m resolver.Move) {
 		}
 	}
 	entry := admin.Given{At: time.Unix(m.At, 0).UTC(), From: names[m.Before], To: names[m.After], Reason: reason}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	old, _ := g.units.Get(m.Key)
-	all := append(append([]admin.Given(nil), old...), entry)
-	g.units.Add(m.Key, all[max(0, len(all)-givenEach):])
+	g.add(m.Key, entry)
 }
 
 // history returns the moves of a unit within the last hour, oldest first.
@@ -88,4 +85,48 @@ func (g *given) history(k decide.Key, now time.Time) []admin.Given {
 		}
 	}
 	return out
+}
+
+// savedMoves is how many moves are kept over a restart, the newest of them.
+const savedMoves = 10_000
+
+// savedMove is one entry of a history as it is saved.
+type savedMove struct {
+	Key decide.Key `json:"key"`
+	admin.Given
+}
+
+// saved returns the moves of the last hour, oldest first.
+func (g *given) saved(now time.Time) (moves []savedMove) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, k := range g.units.Keys() {
+		all, _ := g.units.Peek(k)
+		for _, e := range all {
+			if now.Sub(e.At) <= givenFor {
+				moves = append(moves, savedMove{k, e})
+			}
+		}
+	}
+	slices.SortStableFunc(moves, func(a, b savedMove) int { return a.At.Compare(b.At) })
+	return moves[max(0, len(moves)-savedMoves):]
+}
+
+// restore takes over moves that were saved; registry gives the number of a registry
+// that had another one then, false for none.
+func (g *given) restore(moves []savedMove, registry func(uint32) (uint32, bool)) {
+	for _, m := range moves {
+		if number, ok := registry(m.Key.Registry()); ok {
+			g.add(m.Key.WithRegistry(number), m.Given)
+		}
+	}
+}
+
+// add appends to the history of a unit.
+func (g *given) add(k decide.Key, entry admin.Given) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	old, _ := g.units.Get(k)
+	all := append(slices.Clone(old), entry)
+	g.units.Add(k, all[max(0, len(all)-givenEach):])
 }

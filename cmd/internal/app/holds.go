@@ -30,6 +30,8 @@ type savedHead struct {
 	Seed       uint64                    `json:"seed"`
 	Regions    [decide.MaxRegions]string `json:"regions"`
 	Registries map[uint32]string         `json:"registries"`
+	// Moves are the histories of units, for explanations.
+	Moves []savedMove `json:"moves,omitempty"`
 }
 
 // unitSize is key (8 octets), last seen (4), hold's end (4), region, renewals,
@@ -41,6 +43,10 @@ func (a *App) saveHolds(ctx context.Context) error {
 	s := a.resolver.Snapshot()
 	head := savedHead{
 		Version: savedVersion, Seed: s.UnitSeed, Regions: a.numbering.RegionNames(), Registries: make(map[uint32]string),
+		Moves: a.given.saved(a.o.Now()),
+	}
+	for _, m := range head.Moves {
+		head.Registries[m.Key.Registry()] = a.numbering.RegistryKey(m.Key.Registry())
 	}
 	var units []byte
 	oldest := uint32(a.o.Now().Add(-decide.Keep * time.Second).Unix())

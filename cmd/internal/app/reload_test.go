@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 
+	"portolan.dev/cmd/internal/admin"
 	"portolan.dev/cmd/internal/app"
 )
 
@@ -213,5 +214,36 @@ func TestFailedStart(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 		eventually(t, "the goroutines of a failed start end", func() bool { return settled() <= goroutines })
+	}
+}
+
+// A reload names the registries that differ, what of them, and how many addresses
+// each of them moves.
+func TestReloadSaysWhatDiffers(t *testing.T) {
+	s := startContoso(t)
+	for _, change := range []struct {
+		before, after string
+		want          admin.RegistryChange
+		moves         bool
+	}{
+		{"192.0.2.10", "192.0.2.11", admin.RegistryChange{Registry: "myregistry", Change: "changed", Changed: []string{"westus"}}, false},
+		{"    replicas:", "    recovery_hold: 1m\n    replicas:", admin.RegistryChange{Registry: "myregistry", Change: "changed", Settings: true}, false},
+		{"      westeurope: {addresses: [192.0.2.40]}\n", "", admin.RegistryChange{Registry: "myregistry", Change: "changed", Removed: []string{"westeurope"}}, true},
+		{"      westeurope:", "      eastus: {addresses: [192.0.2.50]}\n      westeurope:", admin.RegistryChange{Registry: "myregistry", Change: "changed", Added: []string{"eastus"}}, true},
+		{"  myregistry:", "  other: {replicas: {westus: {addresses: [192.0.2.99]}}}\n  myregistry:", admin.RegistryChange{Registry: "other", Change: "added"}, false},
+	} {
+		s.write(t, strings.Replace(contoso, change.before, change.after, 1))
+		report, err := s.Reload(t.Context(), true)
+		if err != nil || len(report.Registries) != 1 || report.RegistriesLeftOff != 0 || len(report.Changes) != 1 {
+			t.Fatalf("%s: %+v, %v", change.after, report, err)
+		}
+		got := report.Registries[0]
+		if (got.MovedCells > 0.05) != change.moves || got.MovedCells >= 1 || got.MovedCells != report.MovedCells {
+			t.Errorf("%s: moves %v, in all %v", change.after, got.MovedCells, report.MovedCells)
+		}
+		got.MovedCells = 0
+		if diff := cmp.Diff(change.want, got); diff != "" {
+			t.Errorf("%s: %s", change.after, diff)
+		}
 	}
 }

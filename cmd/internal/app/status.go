@@ -7,6 +7,7 @@ import (
 	"portolan.dev/cmd/internal/admin"
 	"portolan.dev/cmd/internal/version"
 	"portolan.dev/config"
+	"portolan.dev/config/ledger"
 	"portolan.dev/health"
 	"portolan.dev/resolver/compile"
 )
@@ -100,12 +101,26 @@ func (a *App) replicaStatus(w *World, m compile.Member, act *clients, lately rec
 		if o.routing != nil {
 			rs.Routed, rs.RoutingBy = *o.routing, o.routingBy
 		}
+		rs.Pending = pendingRouting(o.nextRouting, v.world.Compiled.Routed[m.Registry].Has(m.Region))
 		if o.drain != nil {
 			d := a.drainStatus(m, act)
 			rs.Drain, rs.Held = &d, d.Held
 		}
 	}
 	return rs
+}
+
+// pendingRouting describes a switch that waits, nil for none; configured is what the
+// configuration says.
+func pendingRouting(e *ledger.Event, configured bool) *admin.PendingRouting {
+	if e == nil {
+		return nil
+	}
+	p := &admin.PendingRouting{Routed: configured, EffectiveAt: e.EffectiveAt, By: e.By, Reason: e.Why}
+	if e.Routing != nil {
+		p.Routed = *e.Routing
+	}
+	return p
 }
 
 // Endpoints implements [admin.API].

@@ -104,6 +104,8 @@ func drainTable(w io.Writer, drains []admin.DrainStatus, now time.Time) {
 // drainState is the step that a drain has come to.
 func drainState(d *admin.DrainStatus, now time.Time) string {
 	switch {
+	case !d.Drained && d.UndrainAt != nil && now.Before(*d.UndrainAt):
+		return "drained until " + stampOf(d.UndrainAt)
 	case !d.Drained:
 		return "not drained"
 	case d.Safe:

@@ -53,6 +53,12 @@ func reloadTable(w io.Writer, r *admin.ReloadReport) {
 	for _, line := range r.Changes {
 		fmt.Fprintln(w, line)
 	}
+	for i := range r.Registries[:min(len(r.Registries), shownRegistries)] {
+		fmt.Fprintf(w, "  %s\n", registryChange(&r.Registries[i], verb))
+	}
+	if more := len(r.Registries) + r.RegistriesLeftOff - shownRegistries; more > 0 {
+		fmt.Fprintf(w, "  and %d more\n", more)
+	}
 	if len(r.Changes) == 0 {
 		fmt.Fprintln(w, "nothing differs")
 	}
@@ -61,4 +67,31 @@ func reloadTable(w io.Writer, r *admin.ReloadReport) {
 		fmt.Fprintf(w, "takes a restart: %s\n", strings.Join(r.Restart, ", "))
 	}
 	fmt.Fprintf(w, "generation %s %d, in %d ms\n", gets, r.Generation, r.Millis)
+}
+
+// shownRegistries is how many registries are shown one by one; -o json has more.
+const shownRegistries = 20
+
+// registryChange says in one line how a registry differs.
+func registryChange(c *admin.RegistryChange, verb string) string {
+	text := c.Registry + " " + c.Change
+	var parts []string
+	if c.Settings {
+		parts = append(parts, "settings")
+	}
+	for _, p := range []struct {
+		what    string
+		regions []string
+	}{{"added", c.Added}, {"removed", c.Removed}, {"changed", c.Changed}} {
+		if len(p.regions) > 0 {
+			parts = append(parts, "replicas "+p.what+" "+strings.Join(p.regions, ", "))
+		}
+	}
+	if len(parts) > 0 {
+		text += ": " + strings.Join(parts, "; ")
+	}
+	if c.MovedCells > 0 {
+		text += "; " + verb + " " + percent(c.MovedCells) + " of located addresses"
+	}
+	return text
 }

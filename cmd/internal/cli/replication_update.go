@@ -46,8 +46,12 @@ what the configuration says.`,
 			r.Registry = registry.Registry
 			return out.print(e.out, r, func(w io.Writer) {
 				replicationTable(w, []admin.ReplicaStatus{r})
-				fmt.Fprintf(w, "\nglobal endpoint routing is decided to be %s and takes effect after the grace time (state.grace);\n"+
-					"only the global name changes: regional and data names answer as before\n", decided(on))
+				when := "it is in force"
+				if r.Pending != nil {
+					when = "it takes effect at " + stampOf(&r.Pending.EffectiveAt)
+				}
+				fmt.Fprintf(w, "\nglobal endpoint routing is decided to be %s; %s.\n"+
+					"only the global name changes: regional and data names answer as before\n", decided(on), when)
 			})
 		},
 	}

@@ -102,7 +102,10 @@ func (a *verbsAPI) Drain(_ context.Context, r admin.DrainRequest) ([]admin.Drain
 }
 
 func (a *verbsAPI) Undrain(_ context.Context, s admin.Selector, by, reason string) ([]admin.DrainStatus, error) {
-	return []admin.DrainStatus{{Registry: "myregistry", Region: "eastus", LastAnswer: new(at(-time.Hour))}}, a.note("undrain %+v by %q: %s", s, by, reason)
+	return []admin.DrainStatus{
+		{Registry: "myregistry", Region: "eastus", LastAnswer: new(at(-time.Hour)), UndrainAt: new(at(15 * time.Second))},
+		{Registry: "other", Region: "eastus", LastAnswer: new(at(-time.Hour))},
+	}, a.note("undrain %+v by %q: %s", s, by, reason)
 }
 
 func (a *verbsAPI) Drains(_ context.Context, s admin.Selector) ([]admin.DrainStatus, error) {
@@ -121,7 +124,8 @@ func (a *verbsAPI) Drains(_ context.Context, s admin.Selector) ([]admin.DrainSta
 
 func (a *verbsAPI) SetRouting(_ context.Context, r admin.RoutingRequest) (admin.ReplicaStatus, error) {
 	on := decided(r.On)
-	return admin.ReplicaStatus{Region: r.Region, Routed: true, Up: true, State: "up"},
+	pending := &admin.PendingRouting{EffectiveAt: at(15 * time.Second)}
+	return admin.ReplicaStatus{Region: r.Region, Routed: true, Up: true, State: "up", Pending: pending},
 		a.note("routing %s/%s %s force %t by %q: %s", r.Registry, r.Region, on, r.Force, r.By, r.Reason)
 }
 
@@ -152,6 +156,11 @@ func (a *verbsAPI) Follow(context.Context, uint64) (<-chan admin.Event, error) {
 func (a *verbsAPI) Reload(_ context.Context, dryRun bool) (admin.ReloadReport, error) {
 	return admin.ReloadReport{
 		DryRun: dryRun, Changes: []string{"registries: 1 added, 0 removed, 2 changed"}, MovedCells: 0.012, MovedQueries: 0.5,
+		Registries: []admin.RegistryChange{
+			{Registry: "a", Change: "changed", Settings: true, Added: []string{"eastus"}, Removed: []string{"westus", "japaneast"}, MovedCells: 0.25},
+			{Registry: "b", Change: "added"},
+			{Registry: "c", Change: "changed", Changed: []string{"eastus"}},
+		},
 		Restart: []string{"server", "admin"}, Generation: 4, Millis: 120,
 	}, a.note("reload dry %t", dryRun)
 }

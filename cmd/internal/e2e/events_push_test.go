@@ -108,7 +108,7 @@ type eventConfig struct {
 func (r *eventRig) config(c eventConfig) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `
-server: {listen: [%s], identity: e2e, workers: 1}
+server: {listen: [%s], identity: e2e, workers: 1, rate_limit: {enabled: false}}
 admin: {socket: $DIR/admin.sock, metrics: "127.0.0.1:0"}
 state: {dir: $DIR, grace: 1s}
 geo:
