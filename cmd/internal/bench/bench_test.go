@@ -86,7 +86,7 @@ func TestConfigurations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	flips, err := r.shared("flips", addr, 30, 15399)
+	flips, err := r.behindOne("flips", addr, 30, 15399)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,8 +95,8 @@ func TestConfigurations(t *testing.T) {
 		registries int
 		endpoints  int
 	}{
-		"one": {one(addr, 2, 15399), 1, 4}, "many": {many, 40, 47}, "flips": {flips, 30, 2},
-		"probed": {probed(addr, 40, 10*time.Second, 15399), 11, 40}, "flappy": {flappy(addr, 15399), 1, flapping},
+		"one": {r.one(addr, 2, 15399), 1, 4}, "many": {many, 40, 47}, "flips": {flips, 30, 2},
+		"probed": {r.probed(addr, 40, 10*time.Second, 15399), 11, 40}, "flappy": {r.flappy(addr, 15399), 1, flapping},
 	} {
 		path, err := r.write(dir+"/portolan.yaml", c.text)
 		if err != nil {

@@ -88,18 +88,26 @@ func (r *rig) churns(ctx context.Context, a *responder) ([]churning, error) {
 	}
 	defer closeSite()
 	addr, flapAddr := r.port(), r.port()
-	config := one(addr, 1, a.port)
+	config := r.one(addr, 1, a.port)
 	p, err := r.serve(ctx, []int{r.serverCPU}, addr, "churn", config)
 	if err != nil {
 		return nil, err
 	}
-	flap, err := r.serve(ctx, []int{r.serverCPU}, flapAddr, "flap", flappy(flapAddr, a.port))
+	flap, err := r.serve(ctx, []int{r.serverCPU}, flapAddr, "flap", r.flappy(flapAddr, a.port))
 	if err != nil {
+		return nil, err
+	}
+	// In the folder of the configuration, which the running server may read.
+	database, err := os.ReadFile(s.database)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := r.write("churn/city.mmdb", string(database)); err != nil {
 		return nil, err
 	}
 	client := admin.NewClient(p.socket(r))
 	path := filepath.Join(r.dir, "churn", "portolan.yaml")
-	other := strings.Replace(config, "geo: {", "geo: {database: "+s.database+", ", 1)
+	other := strings.Replace(config, "geo: {", "geo: {database: city.mmdb, ", 1)
 	var reloads, swaps atomic.Uint64
 	return []churning{
 		{what: "nothing happens", p: p},
@@ -167,9 +175,9 @@ func (c *churning) keepOn(ctx context.Context) error {
 
 // flappy is the registry with replicas that are up and down in turn, at each probe,
 // and clients that are held meanwhile.
-func flappy(addr netip.AddrPort, port int) string {
+func (r *rig) flappy(addr netip.AddrPort, port int) string {
 	var b strings.Builder
-	b.WriteString(head(addr, 1))
+	b.WriteString(r.head(addr, 1))
 	b.WriteString(`
 geo: {default_region: westus}
 probes: {flap: {type: http, path: /flap, host: probe.example.io, interval: 100ms, fall: 1, rise: 1}}

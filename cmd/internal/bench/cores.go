@@ -29,12 +29,12 @@ func (r *rig) cores(ctx context.Context) error {
 	var apart [2]*portolan
 	for i, cpu := range cpus {
 		addr := r.port()
-		if apart[i], err = r.serve(ctx, []int{cpu}, addr, fmt.Sprintf("apart%d", i), one(addr, 1, probePort)); err != nil {
+		if apart[i], err = r.serve(ctx, []int{cpu}, addr, fmt.Sprintf("apart%d", i), r.one(addr, 1, probePort)); err != nil {
 			return err
 		}
 	}
 	addr := r.port()
-	together, err := r.serve(ctx, cpus, addr, "together", one(addr, len(cpus), probePort))
+	together, err := r.serve(ctx, cpus, addr, "together", r.one(addr, len(cpus), probePort))
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func (r *rig) flips(ctx context.Context, registries int) error {
 	}
 	defer a.close()
 	addr := r.port()
-	config, err := r.shared("flip", addr, registries, a.port)
+	config, err := r.behindOne("flip", addr, registries, a.port)
 	if err != nil {
 		return err
 	}
@@ -81,9 +81,9 @@ func (r *rig) flips(ctx context.Context, registries int) error {
 	return nil
 }
 
-// shared writes registries with two replicas, the first of all of them behind one
+// behindOne writes registries with two replicas, the first of all of them behind one
 // target that can fail.
-func (r *rig) shared(dir string, addr netip.AddrPort, registries, port int) (string, error) {
+func (r *rig) behindOne(dir string, addr netip.AddrPort, registries, port int) (string, error) {
 	for first := 0; first < registries; first += perFile {
 		var b strings.Builder
 		b.WriteString("registries:\n")
@@ -96,7 +96,7 @@ func (r *rig) shared(dir string, addr netip.AddrPort, registries, port int) (str
 			return "", err
 		}
 	}
-	return head(addr, 1) + `
+	return r.head(addr, 1) + `
 include: ["registries.d/*.yaml"]
 geo: {default_region: westus, networks: {127.0.0.0/8: westus}}
 probes:

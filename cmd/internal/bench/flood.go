@@ -33,7 +33,7 @@ func (r *rig) floods(ctx context.Context, soak time.Duration) error {
 	}
 	defer l.Close()
 	addr := r.port()
-	p, err := r.serve(ctx, []int{r.serverCPU}, addr, "flood", one(addr, 1, probePort))
+	p, err := r.serve(ctx, []int{r.serverCPU}, addr, "flood", r.one(addr, 1, probePort))
 	if err != nil {
 		return err
 	}

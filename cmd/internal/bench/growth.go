@@ -144,5 +144,5 @@ func (r *rig) many(dir string, addr netip.AddrPort, registries, regions, probePo
 			return "", err
 		}
 	}
-	return head(addr, 1) + fmt.Sprintf("include: [\"registries.d/*.yaml\"]\ngeo: {default_region: %s}\nprobes: {alive: {type: tcp, port: %d}}\n", names[0], probePort), nil
+	return r.head(addr, 1) + fmt.Sprintf("include: [\"registries.d/*.yaml\"]\ngeo: {default_region: %s}\nprobes: {alive: {type: tcp, port: %d}}\n", names[0], probePort), nil
 }

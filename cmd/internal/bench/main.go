@@ -45,6 +45,7 @@ func (r *rig) root() *cobra.Command {
 	f.DurationVar(&r.duration, "duration", 2*time.Second, "of one measurement")
 	f.IntVar(&r.inFlight, "in-flight", 256, "unanswered queries in a closed loop")
 	f.StringVar(&r.cache, "cache", ".cache/bench", "where the location database is kept")
+	f.DurationVar(&r.limit, "limit", 30*time.Minute, "give up after this time")
 	f.StringVar(&r.outPath, "out", "", "file to write the tables to, too")
 	root.AddCommand(
 		r.command("peers", "Compare servers: one core, the same registry, data and load", (*rig).peers),
@@ -73,7 +74,9 @@ func (r *rig) command(use, short string, run func(*rig, context.Context) error) 
 		}
 		defer func() { err = errors.Join(err, r.close()) }()
 		r.machine(use)
-		return run(r, cmd.Context())
+		ctx, stop := context.WithTimeout(cmd.Context(), r.limit)
+		defer stop()
+		return run(r, ctx)
 	}}
 }
 

@@ -82,7 +82,7 @@ func portolanServer(endpoints string) func(*site, string, netip.AddrPort) ([]str
 		path, err := s.rig.write(dir+"/portolan.yaml", fmt.Sprintf(`
 server: {listen: [%q], workers: 1, identity: bench}
 admin: {socket: admin.sock}
-state: {dir: state}
+state: {dir: state, memory: %q}
 geo: {database: %s, default_region: westus}
 zones: {example.io: {nameservers: {ns1: [127.0.0.1]}}}
 probes: {alive: {type: tcp, port: %d, interval: 5s}}
@@ -91,7 +91,7 @@ registries:
     regional_endpoints: %s
     replicas:
       %s
-`, addr, s.database, s.probePort, endpoints, s.each("%s: {addresses: [%s], probe: alive}", "\n      ")))
+`, addr, s.rig.shared, s.database, s.probePort, endpoints, s.each("%s: {addresses: [%s], probe: alive}", "\n      ")))
 		return []string{s.rig.portolan, "serve", "-c", path}, err
 	}
 }

@@ -23,20 +23,20 @@ type portolan struct {
 func (p *portolan) socket(r *rig) string { return filepath.Join(r.dir, p.dir, "admin.sock") }
 
 // head is the beginning of every configuration.
-func head(addr netip.AddrPort, workers int) string {
+func (r *rig) head(addr netip.AddrPort, workers int) string {
 	return fmt.Sprintf(`
 server: {listen: [%q], workers: %d, identity: bench}
 admin: {socket: admin.sock}
-state: {dir: state, grace: 0s}
+state: {dir: state, grace: 0s, memory: %q}
 zones: {example.io: {nameservers: {ns1: [127.0.0.1]}}}
-`, addr, workers)
+`, addr, workers, r.shared)
 }
 
 // one is a configuration of the registry with the regions of the comparison, with
 // holds, and probes that always succeed.
-func one(addr netip.AddrPort, workers, probePort int) string {
+func (r *rig) one(addr netip.AddrPort, workers, probePort int) string {
 	var b strings.Builder
-	b.WriteString(head(addr, workers))
+	b.WriteString(r.head(addr, workers))
 	fmt.Fprintf(&b, `
 geo: {default_region: westus}
 probes: {alive: {type: tcp, port: %d}}

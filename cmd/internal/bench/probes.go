@@ -36,7 +36,7 @@ func (r *rig) probing(ctx context.Context, targets int, interval, long time.Dura
 	for _, n := range []int{0, targets} {
 		r.progress("%d targets", n)
 		addr, dir := r.port(), fmt.Sprintf("probes%d", n)
-		p, err := r.serve(ctx, []int{r.serverCPU}, addr, dir, probed(addr, n, interval, a.port))
+		p, err := r.serve(ctx, []int{r.serverCPU}, addr, dir, r.probed(addr, n, interval, a.port))
 		if err != nil {
 			return err
 		}
@@ -82,9 +82,9 @@ func (r *rig) probingFor(ctx context.Context, t *table, p *portolan, a *responde
 }
 
 // probed is a configuration with n probe targets, and the registry everybody serves.
-func probed(addr netip.AddrPort, n int, interval time.Duration, port int) string {
+func (r *rig) probed(addr netip.AddrPort, n int, interval time.Duration, port int) string {
 	var b strings.Builder
-	b.WriteString(head(addr, 1))
+	b.WriteString(r.head(addr, 1))
 	fmt.Fprintf(&b, "geo: {default_region: westus}\nprobes: {registry: {type: registry, tls: false, interval: %s}}\nregistries:\n", interval)
 	b.WriteString("  myregistry: {replicas: {westus: {addresses: [127.1.0.1]}}}\n")
 	for i := 0; i < n; i += len(regionsOfPeers()) {

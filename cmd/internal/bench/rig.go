@@ -34,11 +34,12 @@ type rig struct {
 	portolan, cache, outPath string
 	serverCPU, loadCPU       int
 	rounds, inFlight         int
-	duration                 time.Duration
+	duration, limit          time.Duration
 
 	out, log  io.Writer
 	now       func() time.Time
 	dir       string // of this run
+	shared    string // its folder in memory, "" where there is none
 	processes []*process
 	closeOut  func() error
 	nextPort  int
@@ -61,6 +62,10 @@ func (r *rig) open() (err error) {
 		return err
 	}
 	r.nextPort = 15300
+	// Servers keep their table of clients there, and leave it behind for the next.
+	if r.shared, err = os.MkdirTemp("/dev/shm", "portolan-bench-"); err != nil {
+		r.shared = ""
+	}
 	r.dir, err = os.MkdirTemp("", "portolan-bench-")
 	return err
 }
@@ -69,6 +74,9 @@ func (r *rig) open() (err error) {
 func (r *rig) close() error {
 	for _, p := range r.processes {
 		p.stop()
+	}
+	if r.shared != "" {
+		_ = os.RemoveAll(r.shared) // what is left there takes memory, and is no reason to fail
 	}
 	return errors.Join(os.RemoveAll(r.dir), r.closeOut())
 }
