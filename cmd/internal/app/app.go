@@ -300,7 +300,10 @@ func (a *App) Start() {
 	for _, warning := range w.Config.Warnings {
 		a.log.Warn("configuration", "warning", warning.Error())
 	}
-	a.log.Info("serving", "addresses", a.server.Addrs(), "tls", a.server.AddrsTLS(), "metrics", a.MetricsAddr(), "zones", len(w.Compiled.Snapshot.Names.Zones()),
+	if addrs := a.server.AddrsTLS(); len(addrs) > 0 {
+		a.log.Info("serving TLS", "addresses", addrs)
+	}
+	a.log.Info("serving", "addresses", a.server.Addrs(), "metrics", a.MetricsAddr(), "zones", len(w.Compiled.Snapshot.Names.Zones()),
 		"registries", len(w.Compiled.Snapshot.Registries), "names", w.Compiled.Snapshot.Names.Names(),
 		"location_data", w.Table.Source(), "data_built", w.Table.Built().UTC().Format(time.DateOnly))
 }

@@ -84,7 +84,7 @@ func wantTruncated(limit int) func(*testing.T, client, []byte, *dns.Msg) {
 		if m.IsEdns0() != nil {
 			extra = 1
 		}
-		if c.network == "tcp" {
+		if c.network != "udp" {
 			if m.Truncated || len(m.Answer) == 0 || len(answer) <= limit {
 				t.Errorf("%v: not the whole answer: %v", c, m)
 			}

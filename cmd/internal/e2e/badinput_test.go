@@ -17,7 +17,10 @@ import (
 
 // badInputConfig has a text record of 700 octets and one of 3000.
 const badInputConfig = `
-server: {listen: ["127.0.0.1:0", "[::1]:0"], identity: e2e}
+server:
+  listen: ["127.0.0.1:0", "[::1]:0"]
+  identity: e2e
+  tls: {listen: ["127.0.0.1:0", "[::1]:0"], certificate: cert.pem, key: key.pem}
 admin: {socket: $DIR/admin.sock, metrics: "127.0.0.1:0"}
 state: {dir: $DIR}
 geo: {default_region: westeurope}
@@ -60,8 +63,8 @@ type expected struct {
 
 // One row after the other: what each of them is counted as is compared, too.
 func TestBadInput(t *testing.T) {
-	srv := serve(t, nil, badInputConfig, file{"example.io.zone", bigTexts()})
-	inputs := slices.Concat(headerInputs(), nameInputs(), ednsInputs(), subnetInputs(), typeInputs(), policyInputs())
+	srv := serve(t, nil, badInputConfig, append(selfSigned(t), file{"example.io.zone", bigTexts()})...)
+	inputs := slices.Concat(headerInputs(), nameInputs(), ednsInputs(), subnetInputs(), optionInputs(), typeInputs(), policyInputs())
 	rows := make(map[string]bool)
 	for _, in := range inputs {
 		number, _, _ := strings.Cut(in.row, " ")
@@ -74,7 +77,7 @@ func TestBadInput(t *testing.T) {
 			in.count(t, before, srv.scrape())
 		})
 	}
-	for want := range strings.FieldsSeq("1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 29 30 31 32 39 40 41 42 43 44 45 46 47 48 49 50 51") {
+	for want := range strings.FieldsSeq("1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 29 30 31 32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51") {
 		if !rows[want] {
 			t.Errorf("no test of row %s", want)
 		}
@@ -91,7 +94,7 @@ func (in *badInput) send(t *testing.T, c client) {
 			t.Errorf("%v: an answer: %x", c, answer)
 		case c.network == "udp" && !errors.Is(err, os.ErrDeadlineExceeded):
 			t.Errorf("%v: %v", c, err)
-		case c.network == "tcp" && errors.Is(err, os.ErrDeadlineExceeded):
+		case c.network != "udp" && errors.Is(err, os.ErrDeadlineExceeded):
 			t.Errorf("%v: the connection stays open", c)
 		}
 		return
@@ -166,7 +169,7 @@ func (in *badInput) count(t *testing.T, before, after samples) {
 	if in.want.rcode == dns.RcodeBadVers {
 		name = "BADVERS"
 	}
-	for _, transport := range []string{"udp", "tcp"} {
+	for _, transport := range []string{"udp", "tcp", "tls"} {
 		label := `transport="` + transport + `"`
 		dropped := after.sum("portolan_queries_dropped_total", label) - before.sum("portolan_queries_dropped_total", label)
 		if in.want.drop {

@@ -4,9 +4,11 @@ package e2e
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -19,7 +21,7 @@ import (
 type client struct {
 	ns      *netns
 	server  netip.AddrPort
-	network string // udp or tcp
+	network string // udp, tcp or tls
 }
 
 func (c client) String() string {
@@ -35,6 +37,9 @@ func (s *server) clients() []client {
 	var out []client
 	for _, a := range s.addrs {
 		out = append(out, client{s.ns, a, "udp"}, client{s.ns, a, "tcp"})
+	}
+	for _, a := range s.tls {
+		out = append(out, client{s.ns, a, "tls"})
 	}
 	return out
 }
@@ -53,7 +58,7 @@ func (c client) exchange(t *testing.T, msg []byte, wait time.Duration) ([]byte, 
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	conn, err := c.ns.dial(ctx, c.network, c.server.String())
+	conn, err := c.dial(ctx)
 	if err != nil {
 		t.Fatalf("%v: %v", c, err)
 	}
@@ -61,13 +66,13 @@ func (c client) exchange(t *testing.T, msg []byte, wait time.Duration) ([]byte, 
 	if err := conn.SetDeadline(time.Now().Add(wait)); err != nil {
 		t.Fatal(err)
 	}
-	if c.network == "tcp" {
+	if c.network != "udp" {
 		msg = append(binary.BigEndian.AppendUint16(nil, uint16(len(msg))), msg...)
 	}
 	if _, err := conn.Write(msg); err != nil {
 		t.Fatalf("%v: %v", c, err)
 	}
-	if c.network == "tcp" {
+	if c.network != "udp" {
 		return readMessage(conn)
 	}
 	answer := make([]byte, 65535)
@@ -76,6 +81,23 @@ func (c client) exchange(t *testing.T, msg []byte, wait time.Duration) ([]byte, 
 		return nil, err
 	}
 	return answer[:n], nil
+}
+
+// dial connects. Over TLS nobody looks at the certificate, as resolvers do not.
+func (c client) dial(ctx context.Context) (net.Conn, error) {
+	if c.network != "tls" {
+		return c.ns.dial(ctx, c.network, c.server.String())
+	}
+	conn, err := c.ns.dial(ctx, "tcp", c.server.String())
+	if err != nil {
+		return nil, err
+	}
+	t := tls.Client(conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"dot"}})
+	if err := t.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return t, nil
 }
 
 // readMessage reads one message with its length from a stream.

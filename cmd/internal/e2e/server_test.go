@@ -26,6 +26,7 @@ type server struct {
 	dir     string // of the configuration, the socket and the state; $DIR in the configuration
 	path    string // of the configuration
 	addrs   []netip.AddrPort
+	tls     []netip.AddrPort // with certificates of the test's own; empty unless configured
 	metrics string
 	http    *http.Client
 	began   time.Time // just before the process was started
@@ -53,6 +54,9 @@ func serve(t *testing.T, n *netns, config string, files ...file) *server {
 		}
 	})
 	s.learn(s.waitLog(0, "msg=serving"))
+	if line := s.log.line(0, `msg="serving TLS"`); line != "" {
+		s.tls = s.addressesIn(line)
+	}
 	return s
 }
 
@@ -87,6 +91,15 @@ var (
 // learn reads the addresses from the line that says serving.
 func (s *server) learn(line string) {
 	s.t.Helper()
+	s.addrs = s.addressesIn(line)
+	if m := servingMetrics.FindStringSubmatch(line); m != nil {
+		s.metrics = m[1]
+	}
+}
+
+// addressesIn reads the addresses of a line.
+func (s *server) addressesIn(line string) (addrs []netip.AddrPort) {
+	s.t.Helper()
 	m := servingAddresses.FindStringSubmatch(line)
 	if m == nil {
 		s.t.Fatalf("no addresses in %q", line)
@@ -96,11 +109,9 @@ func (s *server) learn(line string) {
 		if err != nil {
 			s.t.Fatalf("address %q in %q: %v", text, line, err)
 		}
-		s.addrs = append(s.addrs, a)
+		addrs = append(addrs, a)
 	}
-	if m := servingMetrics.FindStringSubmatch(line); m != nil {
-		s.metrics = m[1]
-	}
+	return addrs
 }
 
 // socket returns the path of the admin socket, where the configuration has
