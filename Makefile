@@ -55,6 +55,10 @@ bench-flood: ## measure floods of random names and clients, and memory over time
 bench-peers bench-cores bench-growth bench-churn bench-flip bench-probes bench-flood: build
 	$(GO) run ./cmd/internal/bench $(@:bench-%=%) $(ARGS)
 
+.PHONY: differential
+differential: ## compare with NSD and Knot over generated zones, the long variant (needs both installed)
+	PORTOLAN_LONG=1 $(GO) test -count=1 -v ./cmd/internal/e2e/differential
+
 .PHONY: simulate
 simulate: ## show and check what holds do for pushes over weeks of failures and drains
 	$(GO) run ./resolver/decide/simulate

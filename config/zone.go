@@ -7,7 +7,7 @@ import (
 
 func zoneFields() []field[Zone] {
 	return []field[Zone]{
-		{name: "nameservers", typ: "mapping of host names to lists of addresses", required: true, set: decodeNameservers},
+		{name: "nameservers", typ: "mapping of host names to lists of addresses", note: "those in records", set: decodeNameservers},
 		{name: "contact", typ: "mail address or domain name", note: "hostmaster below the zone", set: decodeContact},
 		{name: "records", typ: "path", note: "none", set: into((*cursor).file, func(z *Zone) *string { return &z.Records })},
 		{name: "ttl", typ: "duration", def: "1h", set: into((*cursor).ttl, func(z *Zone) *time.Duration { return &z.TTL })},
@@ -31,6 +31,12 @@ func decodeZones(c *cursor, v *Config) {
 		g := c.d.sections.zone.into(c, &z)
 		if ok = ok && unite(c, c.d.zones, name, key); !ok {
 			return
+		}
+		if z.Records == "" && !g.has("nameservers") {
+			c.d.errs.add(c.child("nameservers"), "is missing", "add it, or name a file with SOA and NS records in `records`")
+		}
+		if z.Contact != "" && len(z.Nameservers) == 0 && z.Records != "" && !g.has("nameservers") {
+			c.d.errs.add(g.where("contact"), "stands in the SOA record of `records`", "remove it, or give nameservers")
 		}
 		if z.Contact == "" {
 			z.Contact = "hostmaster." + name

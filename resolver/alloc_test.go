@@ -64,6 +64,20 @@ func TestLimitedAndPaddedDoNotAllocate(t *testing.T) {
 	}
 }
 
+func TestZoneContentDoesNotAllocate(t *testing.T) {
+	s := contentServer(t)
+	dst := make([]byte, 0, 4096)
+	for _, tt := range contentCases {
+		msg, err := question(tt.name, tt.qtype, seattle).Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := testing.AllocsPerRun(50, func() { s.udp.Answer(dst, msg, loopback, 0) }); n != 0 {
+			t.Errorf("%s %s: %v allocations", tt.name, dns.Type(tt.qtype), n)
+		}
+	}
+}
+
 func TestRefusedMessagesDoNotAllocate(t *testing.T) {
 	s := newServer(t, contoso)
 	dst := make([]byte, 0, 4096)

@@ -50,6 +50,10 @@ func (w *Worker) find(p *reply, from netip.AddrPort, now int64) {
 		p.refuse(edeNotAuthoritative)
 		return
 	case zone.Miss:
+		if node.Below != zone.Nothing {
+			w.compose(p, node, z, zone.Miss, from.Addr(), now)
+			return
+		}
 		p.negative(z, wire.RcodeNXDomain)
 		return
 	case zone.Hit:
@@ -63,20 +67,19 @@ func (w *Worker) find(p *reply, from netip.AddrPort, now int64) {
 	case zone.Whoami:
 		p.whoami(z, from)
 	default:
-		p.static(node, z)
+		w.static(p, node, z, from.Addr(), now)
 	}
 }
 
-// static answers from the RRsets of a name.
-func (p *reply) static(node *zone.Node, z *zone.Zone) {
-	sets := p.s.Names.Sets(node)
-	for i := range sets {
-		set := &sets[i]
-		// ANY gets one RRset, whichever comes first (RFC 8482 section 4.1).
-		if set.Type == p.q.Type || set.Type == wire.TypeCNAME || p.q.Type == wire.TypeANY {
-			p.msg, p.counts = p.s.Names.Append(p.msg, set, p.s.Serials[z.Number].Load(), p.limit-p.reserve())
-			return
-		}
+// static answers from what was packed for a name.
+func (w *Worker) static(p *reply, node *zone.Node, z *zone.Zone, from netip.Addr, now int64) {
+	set := p.s.Names.Answer(node, p.q.Type)
+	switch {
+	case set == nil:
+		p.negative(z, wire.RcodeNoError)
+	case set.End == zone.Complete:
+		p.msg, p.counts = p.s.Names.Append(p.msg, set, p.s.Serials[z.Number].Load(), p.limit-p.reserve())
+	default:
+		w.compose(p, node, z, zone.Hit, from, now)
 	}
-	p.negative(z, wire.RcodeNoError)
 }

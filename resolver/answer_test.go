@@ -87,7 +87,13 @@ func TestNames(t *testing.T) {
 		{"example.io.", dns.TypeDS, "", 0, nil, []string{soa}},
 		{"example.io.", dns.TypeA, "", 0, nil, []string{soa}},
 		{"ns1.example.io.", dns.TypeAAAA, "", 0, []string{"ns1.example.io.\t3600\tIN\tAAAA\t2001:db8::53"}, nil},
-		{"www.example.io.", dns.TypeA, "", 0, []string{"www.example.io.\t300\tIN\tCNAME\tmyregistry.example.io."}, nil},
+		{"www.example.io.", dns.TypeA, "", 0, []string{
+			"www.example.io.\t300\tIN\tCNAME\tmyregistry.example.io.",
+			"myregistry.example.io.\t60\tIN\tCNAME\tmyregistry.westeurope.geo.example.io.",
+			"myregistry.westeurope.geo.example.io.\t300\tIN\tA\t192.0.2.40",
+		}, nil},
+		{"www.example.io.", dns.TypeCNAME, "", 0, []string{"www.example.io.\t300\tIN\tCNAME\tmyregistry.example.io."}, nil},
+		{"www.example.io.", dns.TypeANY, "", 0, []string{"www.example.io.\t300\tIN\tCNAME\tmyregistry.example.io."}, nil},
 		{"a.b.c.example.io.", dns.TypeCAA, "", 0, []string{"a.b.c.example.io.\t60\tIN\tCAA\t0 issue \"ca.example.net\""}, nil},
 		{"a.b.c.example.io.", 65534, "", 0, nil, []string{soa}},
 		// Not there.

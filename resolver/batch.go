@@ -111,7 +111,7 @@ func (b *Batch) lookNames() {
 func (b *Batch) aim() (globals int) {
 	for i := range b.pending[:b.n] {
 		p := &b.pending[i]
-		if p.node == nil || p.node.Kind != zone.Global {
+		if p.node == nil || p.found != zone.Hit || p.node.Kind != zone.Global {
 			continue
 		}
 		b.global[globals] = uint8(i)

@@ -105,7 +105,7 @@ func (p *reply) globalNone(node *zone.Node, z *zone.Zone, ede []byte) {
 	case wire.TypeA, wire.TypeAAAA, wire.TypeCNAME, wire.TypeANY:
 		p.negative(z, wire.RcodeNoError)
 	default:
-		p.static(node, z)
+		p.put(node, z, p.s.Names.Answer(node, p.q.Type), false)
 	}
 }
 
@@ -120,36 +120,48 @@ func (p *reply) globalNone(node *zone.Node, z *zone.Zone, ede []byte) {
 func (p *reply) appendReplica(r *Replica, node *zone.Node, z *zone.Zone) bool {
 	ipv4, ipv6, ready := p.s.addresses(r)
 	if !ready && needsAddresses(p.q.Type) {
-		p.rcode, p.flags, p.scope, p.ede = wire.RcodeServFail, 0, 0, edeNotReady
+		p.notReady()
 		return false
 	}
+	body := len(p.msg) - p.start
 	p.msg = append(p.msg, p.s.Bodies[r.Body:r.Body+uint32(r.Alias)]...)
-	p.counts.Answer = uint16(r.AliasCount)
+	n := uint16(r.AliasCount)
 	switch p.q.Type {
 	case wire.TypeA:
 		p.msg = append(p.msg, ipv4.records...)
-		p.counts.Answer += ipv4.count
+		n += ipv4.count
 	case wire.TypeAAAA:
 		p.msg = append(p.msg, ipv6.records...)
-		p.counts.Answer += ipv6.count
+		n += ipv6.count
 	case wire.TypeANY: // one RRset, RFC 8482 section 4.1
 		if r.Alias == 0 && ipv4.count > 0 {
-			p.msg, p.counts.Answer = append(p.msg, ipv4.records...), ipv4.count
+			p.msg, n = append(p.msg, ipv4.records...), ipv4.count
 		} else if r.Alias == 0 {
-			p.msg, p.counts.Answer = append(p.msg, ipv6.records...), ipv6.count
+			p.msg, n = append(p.msg, ipv6.records...), ipv6.count
 		}
 	default:
 		if r.Alias == 0 {
 			p.scope = 0
-			p.static(node, z)
+			p.put(node, z, p.s.Names.Answer(node, p.q.Type), false)
 			return false
 		}
 	}
-	if p.counts.Answer == 0 {
+	if n == 0 {
 		p.negative(z, wire.RcodeNoError)
 		return false
 	}
+	p.move(len(p.s.Names.Name(node)), body, false, int(n))
+	p.counts.Answer += n
 	return true
+}
+
+// notReady answers for a target that has never been resolved: SERVFAIL, or the CNAME
+// alone that led here, whose target is asked for again.
+func (p *reply) notReady() {
+	p.scope, p.ede = 0, edeNotReady
+	if p.counts.Answer == 0 {
+		p.rcode, p.flags = wire.RcodeServFail, 0
+	}
 }
 
 // needsAddresses reports whether a type is answered with addresses; the others

@@ -217,7 +217,7 @@ func TestBytesMatchMiekg(t *testing.T) {
 	s := newServer(t, contoso)
 	for _, name := range []string{
 		"myregistry.example.io.", "own.example.", "myregistry.eastus.geo.example.io.", "geo.example.io.", "nothing.example.io.",
-		"cloud.example.io.", "_explain.myregistry.example.io.", "_whoami.example.io.", "example.io.", "www.example.io.", "a.b.c.example.io.",
+		"cloud.example.io.", "_explain.myregistry.example.io.", "_whoami.example.io.", "example.io.", "mail2.example.io.", "a.b.c.example.io.",
 	} {
 		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeSOA, dns.TypeNS, dns.TypeMX, dns.TypeCAA, dns.TypeANY} {
 			for _, subnet := range []string{"", seattle, amsterdam} {

@@ -43,6 +43,7 @@ type outcome struct {
 	flags  uint16
 	rcode  uint16
 	counts wire.Counts
+	owner  spot // the name that is being answered for: the question's, or where its CNAMEs lead
 	scope  uint8
 	ecs    bool // echo the client subnet with scope
 	// cookies are the keys in use, set only if the query has a COOKIE option, and
@@ -75,6 +76,7 @@ func (p *reply) begin(dst []byte, t Transport) {
 	p.start, p.limit = len(dst), len(dst)+size
 	var header [wire.HeaderLen]byte
 	p.msg = append(append(dst, header[:]...), p.q.Question()...)
+	p.owner = p.question()
 	p.ecs = p.s.ECS && p.q.EDNS.ECS.Family != 0
 }
 
@@ -84,7 +86,8 @@ func (p *reply) refuse(ede []byte) {
 	p.rcode, p.ede = wire.RcodeRefused, ede
 }
 
-// negative answers NXDOMAIN, or NODATA with rcode 0: no answer, the SOA record
+// negative answers NXDOMAIN, or NODATA with rcode 0: no answer but the CNAMEs that led
+// there, the SOA record
 // in the authority section (RFC 2308 section 2). The scope stays 0: caches
 // share negative answers between all clients (RFC 7871 section 7.4).
 func (p *reply) negative(z *zone.Zone, rcode uint16) {

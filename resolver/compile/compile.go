@@ -94,18 +94,20 @@ func Compile(c *config.Config, o Options) (*Result, error) {
 // builder carries the compilation through its steps. Each step adds to the
 // snapshot and to errs, and none stops at its first fault.
 type builder struct {
-	c       *config.Config
-	o       Options
-	s       *resolver.Snapshot
-	result  *Result
-	names   *zone.Builder
-	zoneIDs map[string]int           // by fully qualified name
-	apexIDs map[string]int           // the same, by folded name
-	regions map[string]uint8         // number by name as configured
-	static  []map[string]*staticName // by zone number, by folded name
-	order   [][]string               // by zone number: names of static in order of definition
-	errs    []error
-	scratch scratch
+	c        *config.Config
+	o        Options
+	s        *resolver.Snapshot
+	result   *Result
+	names    *zone.Builder
+	zoneIDs  map[string]int           // by fully qualified name
+	apexIDs  map[string]int           // the same, by folded name
+	regions  map[string]uint8         // number by name as configured
+	static   []map[string]*staticName // by zone number, by folded name
+	order    [][]string               // by zone number: names of static in order of definition
+	cuts     [][]*staticName          // by zone number: what delegates other zones of the configuration
+	contents []*content               // by zone number
+	errs     []error
+	scratch  scratch
 }
 
 func newBuilder(c *config.Config, o Options) (*builder, error) {
@@ -242,7 +244,8 @@ func (b *builder) finish() error {
 	s.Resolved = make([]atomic.Pointer[resolver.Addresses], len(b.result.Targets))
 	s.Serials = make([]atomic.Uint32, len(s.Names.Zones()))
 	for i, z := range s.Names.Zones() {
-		s.Serials[i].Store(resolver.NextSerial(previousSerial(b.o.Previous, z.Apex), b.o.Now))
+		last := previousSerial(b.o.Previous, z.Apex)
+		s.Serials[i].Store(max(resolver.NextSerial(last, b.o.Now), b.contents[i].serial))
 	}
 	return nil
 }

@@ -277,15 +277,15 @@ func TestFaultsOfZones(t *testing.T) {
 		words            []string
 	}{
 		{"a missing file", strings.Replace(one, "f.zone", "g.zone", 1), "", []string{"test.yaml:1:9: zones.example.io: records:", "g.zone", "relative"}},
-		{"a fault in the file", one, "b A 192.0.2.1\nb NS x\nc NS x", []string{"f.zone:2: b.example.io. NS", "f.zone:3: c.example.io. NS"}},
-		{"the name of a registry", one, "a TXT hello", []string{"test.yaml:1:9: zones.example.io: records: f.zone: a.example.io.", "registry", "rename"}},
-		{"the name of diagnostics", one, "_explain.a TXT hello", []string{"f.zone: _explain.a.example.io.", "rename"}},
-		{"an address of a name server", one, "ns1 A 192.0.2.1", []string{"f.zone: ns1.example.io.", "`nameservers`", "remove"}},
+		{"a fault in the file", one, "b A 192.0.2.1\nb NS x\nc NS x", []string{"f.zone:2: b.example.io.: its name server", "f.zone:3: c.example.io.: its name server"}},
+		{"the name of a registry", one, "a TXT hello", []string{"test.yaml:1:9: zones.example.io: records: f.zone:1: a.example.io.", "registry", "rename"}},
+		{"the name of diagnostics", one, "_explain.a TXT hello", []string{"f.zone:1: _explain.a.example.io.", "rename"}},
+		{"an address of a name server", one, "ns1 A 192.0.2.1", []string{"f.zone:1: ns1.example.io.", "`nameservers`", "remove"}},
 		{
 			"a name of the zone below", strings.Replace(one, "zones: {", "zones: {sub.example.io: {nameservers: {ns.test.: []}}, ", 1), "x.sub A 192.0.2.1\nsub TXT x",
-			[]string{"f.zone: x.sub.example.io.", "f.zone: sub.example.io.", "zone sub.example.io", "move"},
+			[]string{"f.zone:1: x.sub.example.io.", "f.zone:2: sub.example.io.", "zone sub.example.io", "move"},
 		},
-		{"an answer that is too large", one, "b TXT y " + large + "\nb TXT z " + large, []string{"f.zone: b.example.io.", "65535", "fewer"}},
+		{"an answer that is too large", one, "b TXT y " + large + "\nb TXT z " + large, []string{"f.zone:2: b.example.io.", "65535", "fewer"}},
 	} {
 		t.Run(tt.what, func(t *testing.T) {
 			_, err := run{files: files{"f.zone": tt.file}}.compile(t, tt.text)

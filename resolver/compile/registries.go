@@ -13,6 +13,9 @@ import (
 // registries defines the global, regional, data and diagnostic names.
 func (b *builder) registries() {
 	for i := range b.c.Zones {
+		if b.contents[i].redirected {
+			continue // nothing else exists
+		}
 		whoami, err := wire.ParseName("_whoami." + b.c.Zones[i].Name)
 		if err == nil {
 			err = b.names.Define(i, whoami, zone.Whoami, 0)
@@ -85,7 +88,7 @@ func (b *builder) registry(r *config.Registry) error {
 // would give one client two replicas at once, which is worse than no holds, so a
 // zone with several gets none unless the file asks for them.
 func (b *builder) policy(r *config.Registry, zoneID int) decide.Policy {
-	if r.Sticky.Hold == 0 || len(b.c.Zones[zoneID].Nameservers) > 1 && !r.Sticky.HoldWritten {
+	if r.Sticky.Hold == 0 || b.contents[zoneID].servers > 1 && !r.Sticky.HoldWritten {
 		return decide.Policy{}
 	}
 	return decide.Policy{

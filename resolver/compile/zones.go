@@ -1,8 +1,6 @@
 package compile
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -12,8 +10,8 @@ import (
 	"portolan.dev/resolver/zone"
 )
 
-// Timers of the SOA record. No secondary transfers these zones, so they only
-// have to look sane to whoever checks (RFC 1912 section 2.2).
+// Timers of the SOA record, for secondaries and for whoever checks that they are sane
+// (RFC 1912 section 2.2).
 const (
 	soaRefresh = 2 * time.Hour
 	soaRetry   = 15 * time.Minute
@@ -26,6 +24,17 @@ type staticName struct {
 	name []byte
 	sets []zone.Set
 	file string // that it comes from; "" for the configuration
+	line int    // of the file
+}
+
+// set returns the RRset of a type, nil without one.
+func (n *staticName) set(typ uint16) *zone.Set {
+	for i := range n.sets {
+		if n.sets[i].Type == typ {
+			return &n.sets[i]
+		}
+	}
+	return nil
 }
 
 // zones defines every zone with SOA and NS, and gathers what else is static. It
@@ -35,7 +44,7 @@ func (b *builder) zones() bool {
 	apexes := make([]zoneApex, len(b.c.Zones))
 	for i := range b.c.Zones {
 		z := &b.c.Zones[i]
-		b.static, b.order = append(b.static, make(map[string]*staticName)), append(b.order, nil)
+		b.static, b.order, b.cuts = append(b.static, make(map[string]*staticName)), append(b.order, nil), append(b.cuts, nil)
 		b.zoneIDs[z.Name] = i
 		var err error
 		if apexes[i], err = newZoneApex(z); err != nil {
@@ -52,22 +61,38 @@ func (b *builder) zones() bool {
 		}
 	}
 	for i := range apexes {
-		if err := b.zoneFile(i, &b.c.Zones[i]); err != nil {
+		if err := b.zoneFile(i, &b.c.Zones[i], &apexes[i]); err != nil {
 			b.zoneFault(i, err)
+			continue
 		}
 	}
 	for i := range apexes {
-		rest := []zone.Set{apexes[i].ns}
-		if at, ok := b.static[i][string(apexes[i].name)]; ok {
-			rest = append(rest, at.sets...)
-			delete(b.static[i], string(apexes[i].name))
-		}
-		if _, err := b.names.AddZone(apexes[i].name, &apexes[i].soa, rest...); err != nil {
+		if err := b.apex(i, &apexes[i]); err != nil {
 			b.zoneFault(i, err)
 			return false
 		}
 	}
 	return true
+}
+
+// apex adds zone id with what stands at its apex.
+func (b *builder) apex(id int, a *zoneApex) error {
+	c := b.content(id, a.name)
+	rest := []zone.Set{a.ns}
+	at, ok := b.static[id][string(a.name)]
+	if ok {
+		for i := range at.sets {
+			at.sets[i].Additional = c.additional(&at.sets[i])
+		}
+		rest = append(rest, at.sets...)
+		delete(b.static[id], string(a.name))
+		c.at = at
+	}
+	c.redirected = ok && at.set(wire.TypeDNAME) != nil
+	c.servers, c.serial = len(a.ns.Data), a.serial
+	b.contents = append(b.contents, c)
+	_, err := b.names.AddZone(a.name, &a.soa, rest...)
+	return err
 }
 
 func (b *builder) zoneFault(id int, err error) {
@@ -80,6 +105,7 @@ type zoneApex struct {
 	soa     zone.SOA
 	ns      zone.Set
 	servers []server // those inside the zone, which have addresses here
+	serial  uint32   // of the file; 0 without
 }
 
 type server struct {
@@ -109,7 +135,7 @@ func newZoneApex(z *config.Zone) (zoneApex, error) {
 			a.soa.MName = name
 		}
 		a.ns.Data = append(a.ns.Data, name)
-		if !inZone(name, a.name) {
+		if !wire.InZone(name, a.name) {
 			continue
 		}
 		a.servers = append(a.servers, server{name, addressSets(s.Addresses, seconds(z.TTL))})
@@ -131,7 +157,7 @@ func (b *builder) nameservers(id int, a *zoneApex, own bool) {
 			continue
 		}
 		for _, set := range s.sets {
-			b.addStatic(owner, s.name, set, "")
+			b.addStatic(owner, s.name, set, "", 0)
 		}
 	}
 }
@@ -148,41 +174,11 @@ func (b *builder) owner(name []byte) int {
 	}
 }
 
-// zoneFile reads the optional master file of a zone.
-func (b *builder) zoneFile(id int, z *config.Zone) error {
-	if z.Records == "" {
-		return nil
-	}
-	data, err := b.readFile(z.Records)
-	if err != nil {
-		return fmt.Errorf("records: %w", err)
-	}
-	records, err := zone.Parse(bytes.NewReader(data), z.Records, z.Name, seconds(z.TTL))
-	errs := []error{err}
-	for _, r := range records {
-		text := func() string { return z.Records + ": " + string(wire.AppendName(nil, r.Name)) }
-		if owner := b.owner(r.Name); owner != id {
-			errs = append(errs, fmt.Errorf("%s lies in zone %s, which is configured too: move it to the records of that zone",
-				text(), trimDot(b.c.Zones[owner].Name)))
-			continue
-		}
-		for _, set := range r.Sets {
-			if !b.addStatic(id, r.Name, set, z.Records) {
-				errs = append(errs, fmt.Errorf("%s has address records from `nameservers` already: remove them from the file", text()))
-			}
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("records: %w", err)
-	}
-	return nil
-}
-
 // addStatic gathers one RRset; false if the name has one of that type.
-func (b *builder) addStatic(id int, name []byte, set zone.Set, file string) bool {
+func (b *builder) addStatic(id int, name []byte, set zone.Set, file string, line int) bool {
 	n, ok := b.static[id][string(name)]
 	if !ok {
-		n = &staticName{name: name, file: file}
+		n = &staticName{name: name, file: file, line: line}
 		b.static[id][string(name)] = n
 		b.order[id] = append(b.order[id], string(name))
 	}
@@ -193,29 +189,6 @@ func (b *builder) addStatic(id int, name []byte, set zone.Set, file string) bool
 	}
 	n.sets = append(n.sets, set)
 	return true
-}
-
-// records defines the static names below the apexes, after the registries, so
-// that the clash is told of the file's name and not of the registry's.
-func (b *builder) records() {
-	for id, names := range b.order {
-		for _, key := range names {
-			n, ok := b.static[id][key]
-			if !ok {
-				continue
-			}
-			err := b.names.Define(id, n.name, zone.Static, 0, n.sets...)
-			if errors.Is(err, zone.ErrDefined) {
-				err = fmt.Errorf("%w, as a name of a registry or for diagnostics: rename one of them", err)
-			}
-			if err != nil && n.file != "" {
-				err = fmt.Errorf("records: %s: %w", n.file, err)
-			}
-			if err != nil {
-				b.zoneFault(id, err)
-			}
-		}
-	}
 }
 
 // addressSets returns the A and the AAAA RRset of some addresses, as far as
@@ -237,17 +210,6 @@ func addressSets(addrs []netip.Addr, ttl uint32) []zone.Set {
 		}
 	}
 	return sets
-}
-
-func inZone(name, apex []byte) bool {
-	for off := 0; ; off += int(name[off]) + 1 {
-		if bytes.Equal(name[off:], apex) {
-			return true
-		}
-		if name[off] == 0 {
-			return false
-		}
-	}
 }
 
 func seconds(d time.Duration) uint32 { return uint32(d / time.Second) }

@@ -27,6 +27,7 @@ const (
 	RcodeNXDomain uint16 = 3
 	RcodeNotImp   uint16 = 4
 	RcodeRefused  uint16 = 5
+	RcodeYXDomain uint16 = 6 // RFC 6672 section 2.2
 	RcodeNotAuth  uint16 = 9
 	RcodeBadVers  uint16 = 16
 
@@ -47,7 +48,10 @@ const (
 	TypeTXT    uint16 = 16
 	TypeSIG    uint16 = 24
 	TypeAAAA   uint16 = 28
+	TypeSRV    uint16 = 33
+	TypeDNAME  uint16 = 39
 	TypeOPT    uint16 = 41
+	TypeDS     uint16 = 43
 	TypeRRSIG  uint16 = 46
 	TypeNXName uint16 = 128
 	TypeTKEY   uint16 = 249

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -55,6 +56,44 @@ func Hash(padded []byte, n int, seed uint64) uint64 {
 // HashName hashes the part of the query name that begins at label offset off.
 func (q *Query) HashName(off int, seed uint64) uint64 {
 	return Hash(q.lower[off:], int(q.nameLen)-off, seed)
+}
+
+// Fold writes name, in wire form, to dst with ASCII upper case made lower. dst must
+// be at least as long.
+func Fold(dst, name []byte) { fold(dst, name) }
+
+// EqualNames reports whether two names of equal length, in wire form, are the same
+// but for the case of ASCII letters (RFC 4343 section 3).
+func EqualNames(a, b []byte) bool {
+	for i, c := range a {
+		d := b[i]
+		if c != d && (c^d != 0x20 || c|0x20 < 'a' || c|0x20 > 'z') {
+			return false
+		}
+	}
+	return true
+}
+
+// InZone reports whether a folded name is at or below a folded apex.
+func InZone(name, apex []byte) bool {
+	for off := 0; ; off += int(name[off]) + 1 {
+		if bytes.Equal(name[off:], apex) {
+			return true
+		}
+		if name[off] == 0 {
+			return false
+		}
+	}
+}
+
+// NameLen returns the octets of the name that is spelled out, without compression,
+// at the start of msg.
+func NameLen(msg []byte) int {
+	n := 0
+	for msg[n] != 0 {
+		n += int(msg[n]) + 1
+	}
+	return n + 1
 }
 
 // Pad returns name with the zero octets behind it that [Hash] needs.

@@ -102,12 +102,45 @@ func (b *Builder) Define(zone int, name []byte, kind Kind, ref uint32, sets ...S
 	}
 	n.defined, n.Kind, n.Ref = true, kind, ref
 	n.first, n.sets = uint32(len(b.t.sets)), uint16(len(sets))
+	if under := below(sets); under != Nothing {
+		n.Below = under
+	}
 	for i := range sets {
 		if err := b.pack(name, &sets[i]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// below returns what the answers of a name mean for the names below it.
+func below(sets []Set) Below {
+	for i := range sets {
+		switch {
+		case sets[i].End == Referral && sets[i].Type == 0:
+			return Delegation
+		case sets[i].Type == wire.TypeDNAME && len(sets[i].Data) > 0: // not a CNAME's that leads to one
+			return Redirection
+		}
+	}
+	return Nothing
+}
+
+// spread makes a wildcard known to the name above it, also one that is an empty
+// non-terminal (RFC 4592 section 4.9).
+func (b *Builder) spread(name []byte) {
+	if len(name) < 3 || name[0] != 1 || name[1] != '*' {
+		return
+	}
+	if id, ok := b.find(name[2:], wire.Pad(name[2:])); ok {
+		b.t.nodes[id].Below = Wildcard
+	}
+}
+
+// Exists reports whether a name has been defined or is an empty non-terminal.
+func (b *Builder) Exists(name []byte) bool {
+	_, ok := b.find(name, wire.Pad(name))
+	return ok
 }
 
 // Redefine makes a defined static name a Global one, keeping its RRsets: a
@@ -161,13 +194,19 @@ func (b *Builder) joinZones() error {
 			continue
 		}
 		up := apex[int(apex[0])+1:]
-		if zone, missing, ok := b.closest(up); ok {
+		if zone, missing, ok := b.closest(up); ok && !b.cut(up[missing:]) {
 			if err := b.fill(zone, up, missing); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// cut reports whether the names below an existing one are another server's.
+func (b *Builder) cut(name []byte) bool {
+	id, ok := b.find(name, wire.Pad(name))
+	return ok && b.t.nodes[id].Below >= Delegation
 }
 
 // trim returns s without the spare room that growing left behind it, if that is
@@ -218,6 +257,9 @@ func (b *Builder) fill(zone int, name []byte, missing int) error {
 		if err := b.insert(zone, name[off:], padded[off:]); err != nil {
 			return err
 		}
+	}
+	for off := 0; off < missing; off += int(name[off]) + 1 {
+		b.spread(name[off:])
 	}
 	return nil
 }

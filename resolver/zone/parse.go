@@ -18,33 +18,61 @@ import (
 type Record struct {
 	Name []byte // folded, wire form
 	Sets []Set
+	Line int // at which the last of its records ends
 }
 
-// Parse reads the records of an RFC 1035 master file for the zone origin, which
-// may use relative names. file names it in errors, defaultTTL in seconds applies
-// where neither $TTL nor the record has one. ($GENERATE, which RFC 1035 does not
-// know, is the parser's: a record made by it without a TTL of its own gets 3600.)
+// Set returns the RRset of a type, nil without one.
+func (r *Record) Set(typ uint16) *Set {
+	for i := range r.Sets {
+		if r.Sets[i].Type == typ {
+			return &r.Sets[i]
+		}
+	}
+	return nil
+}
+
+// File is what is to be known of a zone file to read it.
+type File struct {
+	Name   string // in errors
+	Origin string // name of the zone, fully qualified
+	TTL    uint32 // seconds, where neither $TTL nor the record has one
+	// Whole says that SOA and NS records of the zone stand in the file; otherwise
+	// they come from the configuration and are refused.
+	Whole bool
+	// Addressed reports whether a name server in the zone, by its folded name, has
+	// addresses that do not stand in the file; nil for none.
+	Addressed func(name []byte) bool
+}
+
+// Parse reads the records of an RFC 1035 master file, which may use relative names.
+// ($GENERATE, which RFC 1035 does not know, is the parser's: a record made by it
+// without a TTL of its own gets 3600.)
 //
-// SOA and NS records at the apex come from the configuration and are refused
-// here, like names out of the zone, data beside a CNAME (RFC 1034 section
-// 3.6.2), unequal TTLs in an RRset (RFC 2181 section 5.2), and what this server
-// does not serve: wildcards, delegations, DNAME and DNSSEC records, and the types
-// that stand for a question. A record that is there twice counts once (RFC 2181
-// section 5). All faults are reported, joined, each with file and line: that at
+// It refuses names out of the zone, data beside a CNAME (RFC 1034 section 3.6.2),
+// more than one CNAME or DNAME of a name, data below a DNAME (RFC 6672 section 2.4)
+// or, but for addresses, at and below a delegation, name servers in the zone without
+// addresses, unequal TTLs in an RRset (RFC 2181 section 5.2), and what this server
+// does not serve: wildcard delegations and DNAMEs, DNSSEC records other than DS, and
+// the types that stand for a question. A record that is there twice counts once (RFC
+// 2181 section 5). All faults are reported, joined, each with file and line: that at
 // which the record ends.
-func Parse(r io.Reader, file, origin string, defaultTTL uint32) ([]Record, error) {
+func Parse(r io.Reader, f File) ([]Record, error) {
 	lines := &lineReader{r: bufio.NewReader(r)}
-	zp := dns.NewZoneParser(lines, origin, file)
-	zp.SetDefaultTTL(defaultTTL)
-	p := fileParser{file: file, origin: dns.CanonicalName(origin), at: make(map[string]int), seen: make(map[string]struct{})}
+	zp := dns.NewZoneParser(lines, f.Origin, f.Name)
+	zp.SetDefaultTTL(f.TTL)
+	p := fileParser{File: f, origin: dns.CanonicalName(f.Origin), at: make(map[string]int), seen: make(map[string]struct{})}
+	var err error
+	if p.apex, err = wire.ParseName(p.origin); err != nil {
+		return nil, err
+	}
 	for rr, ok := zp.Next(); ok; rr, ok = zp.Next() {
 		p.line = lines.ended
 		p.add(rr)
 	}
-	if err := zp.Err(); err != nil {
+	if err = zp.Err(); err != nil {
 		p.errs = append(p.errs, fmt.Errorf("%w: mend the line; nothing behind it was read", err))
 	}
-	p.check()
+	p.check(err == nil)
 	return p.records, errors.Join(p.errs...)
 }
 
@@ -88,18 +116,20 @@ func (l *lineReader) Read(dst []byte) (int, error) {
 
 // fileParser gathers the records of one file by owner name, in file order.
 type fileParser struct {
-	file, origin string
-	line         int // of the record at hand
-	records      []Record
-	lines        []int               // where each of records was last added to
-	at           map[string]int      // folded name → index in records
-	seen         map[string]struct{} // number in records, type and RDATA
-	errs         []error
+	File
+
+	origin  string // presentation form, lower case
+	apex    []byte // the same, in wire form
+	line    int    // of the record at hand
+	records []Record
+	at      map[string]int      // folded name → index in records
+	seen    map[string]struct{} // number in records, type and RDATA
+	errs    []error
 }
 
 func (p *fileParser) fault(rr dns.RR, format string, args ...any) {
 	h := rr.Header()
-	p.errs = append(p.errs, fmt.Errorf("%s:%d: %s %s: %s", p.file, p.line, h.Name, dns.Type(h.Rrtype), fmt.Sprintf(format, args...)))
+	p.errs = append(p.errs, fmt.Errorf("%s:%d: %s %s: %s", p.Name, p.line, h.Name, dns.Type(h.Rrtype), fmt.Sprintf(format, args...)))
 }
 
 // add files one record under its owner.
@@ -123,9 +153,9 @@ func (p *fileParser) add(rr dns.RR) {
 	if !ok {
 		i = len(p.records)
 		p.at[string(name)] = i
-		p.records, p.lines = append(p.records, Record{Name: name}), append(p.lines, 0)
+		p.records = append(p.records, Record{Name: name})
 	}
-	p.lines[i] = p.line
+	p.records[i].Line = p.line
 	key := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint32(nil, uint32(i)), h.Rrtype)
 	key = append(key, data...)
 	_, twice := p.seen[string(key)]
@@ -150,26 +180,19 @@ func (p *fileParser) add(rr dns.RR) {
 // refusal says why a record may not stand in the file, or "".
 func (p *fileParser) refusal(h *dns.RR_Header) string {
 	owner := dns.CanonicalName(h.Name)
-	apex := owner == p.origin
 	switch {
 	case h.Class != dns.ClassINET:
 		return "the class is not IN"
 	case !dns.IsSubDomain(p.origin, owner):
 		return "the name is not in zone " + p.origin
-	case strings.HasPrefix(owner, "*."):
-		return "wildcards are not served: list the names"
 	case h.Ttl > 1<<31-1:
 		return "the TTL passes 2147483647 seconds (RFC 2181 section 8)"
 	}
+	if reason := p.refusedAt(h.Rrtype, owner == p.origin, strings.HasPrefix(owner, "*.")); reason != "" {
+		return reason
+	}
 	switch h.Rrtype {
-	case dns.TypeSOA:
-		return "the SOA record is made from the configuration: remove the line"
-	case dns.TypeNS:
-		if apex {
-			return "the NS records of the zone are made from `nameservers`: remove the line"
-		}
-		return "delegations are not served: serve the child zone here or elsewhere under a name of its own"
-	case dns.TypeDNAME, dns.TypeDS, dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3, dns.TypeNSEC3PARAM, dns.TypeDNSKEY:
+	case dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3, dns.TypeNSEC3PARAM, dns.TypeDNSKEY:
 		return "records of this type are not served: remove the line"
 	case dns.TypeNone, dns.TypeOPT:
 		return "the type is no type of records: remove the line"
@@ -180,16 +203,23 @@ func (p *fileParser) refusal(h *dns.RR_Header) string {
 	return ""
 }
 
-// check looks for data beside a CNAME.
-func (p *fileParser) check() {
-	for i, r := range p.records {
-		for _, s := range r.Sets {
-			if s.Type == dns.TypeCNAME && (len(r.Sets) > 1 || len(s.Data) > 1) {
-				p.errs = append(p.errs, fmt.Errorf("%s:%d: %s: a CNAME stands beside other records: keep one of them (RFC 1034 section 3.6.2)",
-					p.file, p.lines[i], wire.AppendName(nil, r.Name)))
-			}
-		}
+// refusedAt says why a type may not stand at the apex, elsewhere, or at a wildcard.
+func (p *fileParser) refusedAt(typ uint16, apex, wildcard bool) string {
+	switch {
+	case typ == dns.TypeSOA && !apex:
+		return "a zone has one SOA record, at its apex: remove the line"
+	case typ == dns.TypeSOA && !p.Whole:
+		return "the SOA record is made from the configuration: remove the line, or `nameservers` from the configuration"
+	case typ == dns.TypeNS && apex && !p.Whole:
+		return "the NS records of the zone are made from `nameservers`: remove the line, or that key from the configuration"
+	case typ == dns.TypeDS && apex:
+		return "the DS record of a zone stands in the zone above it: move it there (RFC 4035 section 2.4)"
+	case typ == dns.TypeNS && wildcard:
+		return "a wildcard cannot delegate: list the names (RFC 4592 section 4.2)"
+	case typ == dns.TypeDNAME && wildcard:
+		return "a wildcard cannot be a DNAME: list the names (RFC 4592 section 4.4)"
 	}
+	return ""
 }
 
 // rdata returns the uncompressed RDATA of rr.

@@ -33,7 +33,7 @@ x        IN TYPE65280 \# 3 010203
 $GENERATE 1-2 h$ 300 A 192.0.2.$`
 
 func parse(text string) ([]zone.Record, error) {
-	return zone.Parse(strings.NewReader(text), "f.zone", "example.io.", 86400)
+	return zone.Parse(strings.NewReader(text), zone.File{Name: "f.zone", Origin: "example.io.", TTL: 86400})
 }
 
 func TestParse(t *testing.T) {
@@ -84,26 +84,59 @@ func TestParseDefaults(t *testing.T) {
 	}
 }
 
+// A file that is all there is of a zone has its SOA and NS records.
+func TestParseWhole(t *testing.T) {
+	for _, tt := range []struct {
+		text  string
+		words []string
+	}{
+		{"@ SOA ns host 1 2 3 4 5\n@ NS ns\nNS A 192.0.2.1", nil},
+		{"@ SOA ns.test. host 1 2 3 4 5\n@ NS ns.test.", nil},
+		{"@ NS ns.test.", []string{"f.zone:1: example.io.", "no SOA", "add"}},
+		{"", []string{"f.zone:0: example.io.", "no SOA", "no NS"}},
+		{"@ SOA ns host 1 2 3 4 5", []string{"f.zone:1: example.io.", "no NS"}},
+		{"@ SOA ns host 1 2 3 4 5\n@ SOA ns host 2 2 3 4 5\n@ NS ns.test.", []string{"f.zone:3: example.io.", "2 SOA", "keep one"}},
+		{"@ SOA ns host 1 2 3 4 5\n@ NS ns", []string{"f.zone:2: example.io.", "ns.example.io.", "no address"}},
+	} {
+		_, err := zone.Parse(strings.NewReader(tt.text), zone.File{Name: "f.zone", Origin: "example.io.", TTL: 60, Whole: true})
+		if (err != nil) != (len(tt.words) > 0) {
+			t.Errorf("%q: %v", tt.text, err)
+		}
+		for _, w := range tt.words {
+			if err != nil && !strings.Contains(err.Error(), w) {
+				t.Errorf("%q does not say %q", err, w)
+			}
+		}
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		what, text string
 		words      []string
 	}{
 		{"SOA", "\n@ IN SOA ns1 host 1 2 3 4 5", []string{"f.zone:2:", "example.io. SOA", "configuration", "remove"}},
-		{"SOA below the apex", "a IN SOA ns1 host 1 2 3 4 5", []string{"f.zone:1:", "remove"}},
+		{"SOA below the apex", "a IN SOA ns1 host 1 2 3 4 5", []string{"f.zone:1:", "at its apex", "remove"}},
 		{"NS at the apex", "\n\n@ NS ns1", []string{"f.zone:3:", "`nameservers`"}},
-		{"a delegation", "a A 192.0.2.1\nsub NS ns1", []string{"f.zone:2: sub.example.io. NS", "delegations are not served"}},
+		{"a delegation without glue", "a A 192.0.2.1\nsub NS ns.sub", []string{"f.zone:2: sub.example.io.", "ns.sub.example.io.", "no address", "add"}},
+		{"a delegation to a name that is not there", "sub NS ns", []string{"f.zone:1: sub.example.io.", "ns.example.io.", "no address", "add"}},
+		{"a delegation to an alias", "sub NS ns\nNS CNAME a.test.", []string{"f.zone:1: sub.example.io.", "CNAME", "RFC 2181"}},
+		{"data at a delegation", "sub NS a.test.\nsub TXT x", []string{"f.zone:2: sub.example.io.: type 16", "move"}},
+		{"data below a delegation", "x.sub TXT y\nsub NS a.test.", []string{"f.zone:1: x.sub.example.io.: type 16", "sub.example.io.", "move"}},
+		{"data below a DNAME", "d DNAME a.test.\nx.y.d A 192.0.2.1", []string{"f.zone:2: x.y.d.example.io.", "DNAME of d.example.io.", "remove"}},
+		{"two DNAMEs", "d DNAME a.test.\nd DNAME b.test.", []string{"f.zone:2: d.example.io.: 2 DNAME", "keep one"}},
+		{"a DNAME beside a CNAME", "d DNAME a.test.\nd CNAME b.test.", []string{"f.zone:2: d.example.io.", "keep one"}},
+		{"a wildcard that delegates", "*.x NS a.test.", []string{"f.zone:1:", "cannot delegate", "RFC 4592"}},
+		{"a wildcard DNAME", "*.x DNAME a.test.", []string{"f.zone:1:", "cannot be a DNAME"}},
+		{"DS at the apex", "@ DS 1 8 2 0123", []string{"f.zone:1:", "zone above"}},
 		{"a name out of the zone", "a.example.net. A 192.0.2.1", []string{"f.zone:1:", "not in zone example.io."}},
 		{"a name that only ends like the zone", "a.notexample.io. A 192.0.2.1", []string{"not in zone"}},
-		{"a wildcard", "; comment\n*.x A 192.0.2.1", []string{"f.zone:2:", "list the names"}},
-		{"the wildcard of the zone", "* A 192.0.2.1", []string{"list the names"}},
 		{"another class", "a CH TXT x", []string{"f.zone:1:", "class is not IN"}},
 		{"a TTL over 31 bits", "a 2147483648 A 192.0.2.1", []string{"f.zone:1:", "2147483647", "RFC 2181"}},
 		{"unequal TTLs", "a 60 A 192.0.2.1\na 61 A 192.0.2.2", []string{"f.zone:2:", "TTL 61, but 60", "make them equal"}},
 		{"a CNAME beside other data", "a CNAME b\n\na A 192.0.2.1", []string{"f.zone:3: a.example.io.", "keep one", "RFC 1034"}},
 		{"two CNAMEs", "a CNAME b\na CNAME c", []string{"f.zone:2:", "keep one"}},
-		{"DNAME", "a DNAME b", []string{"f.zone:1:", "not served"}},
-		{"DS", "a DS 1 8 2 0123", []string{"not served"}},
+		{"DS without a delegation", "a DS 1 8 2 0123", []string{"f.zone:1:", "without NS"}},
 		{"DNSKEY", "@ DNSKEY 257 3 8 AwEAAQ==", []string{"not served"}},
 		{"NSEC", "a NSEC b A", []string{"not served"}},
 		{"a type of questions", "a TYPE255 \\# 0", []string{"f.zone:1:", "stands for a question"}},
@@ -130,7 +163,7 @@ func TestParseRefuses(t *testing.T) {
 
 // Every fault is told, not the first alone.
 func TestParseTellsAll(t *testing.T) {
-	_, err := parse("@ NS a\nb NS c\n* A 192.0.2.1\nd CNAME e\nd A 192.0.2.1\nf A nonsense\ng NS h\n")
+	_, err := parse("@ NS a\nb SOA . . 1 1 1 1 1\n*.x NS c\nd CNAME e\nd A 192.0.2.1\nf A nonsense\ng NS h\n")
 	lines := strings.Split(err.Error(), "\n")
 	for i, want := range []string{"f.zone:1:", "f.zone:2:", "f.zone:3:", "line: 6", "f.zone:5:"} {
 		if i >= len(lines) || !strings.Contains(lines[i], want) {
@@ -154,7 +187,7 @@ func TestParseLargeSet(t *testing.T) {
 // A file that cannot be read to its end is not half a file.
 func TestParseReadError(t *testing.T) {
 	broken := errors.New("disk on fire")
-	_, err := zone.Parse(io.MultiReader(strings.NewReader("a A 192.0.2.1\n"), iotest.ErrReader(broken)), "f.zone", "example.io.", 60)
+	_, err := zone.Parse(io.MultiReader(strings.NewReader("a A 192.0.2.1\n"), iotest.ErrReader(broken)), zone.File{Name: "f.zone", Origin: "example.io.", TTL: 60})
 	if !errors.Is(err, broken) {
 		t.Errorf("error %v", err)
 	}
@@ -165,7 +198,7 @@ func TestParseReadError(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		strings.ReplaceAll(goodFile, "$GENERATE", "; "), "", "@ A 192.0.2.1", "$TTL 5\n$ORIGIN .\n@ A 192.0.2.1", "a 0 TXT \"\"\nA 0 TXT \"\"", "a TYPE1 \\# 4 c0000201",
-		"a SVCB 1 . alpn=h2", "a\\000b A 192.0.2.1", "( ( (", "a CNAME a", "$INCLUDE x", "a NAPTR 1 2 \"\" \"\" \"\" .",
+		"*.x CNAME a\nd DNAME x\nsub NS ns.sub\nsub DS 1 8 2 0123\nns.sub A 192.0.2.1", "a SVCB 1 . alpn=h2", "a\\000b A 192.0.2.1", "( ( (", "a CNAME a", "$INCLUDE x", "a NAPTR 1 2 \"\" \"\" \"\" .",
 	} {
 		f.Add(seed)
 	}

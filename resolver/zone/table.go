@@ -2,6 +2,7 @@ package zone
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	"portolan.dev/resolver/wire"
 )
@@ -23,6 +24,21 @@ const (
 	Whoami
 )
 
+// Below says what answers for the names below a node that do not exist.
+type Below uint8
+
+const (
+	// Nothing does: NXDOMAIN.
+	Nothing Below = iota
+	// Wildcard means: the name * directly below does (RFC 4592 section 3.3).
+	Wildcard
+	// Delegation means: another server does, the node is a zone cut (RFC 1034
+	// section 4.2.1).
+	Delegation
+	// Redirection means: the DNAME record of the node does (RFC 6672 section 2.2).
+	Redirection
+)
+
 // Node is one owner name. Nodes are immutable once the Table is built.
 type Node struct {
 	// Ref is the number of the registry for Global and Explain.
@@ -34,6 +50,8 @@ type Node struct {
 	sets    uint16 // how many
 	nameLen uint8
 	Kind    Kind
+	// Below is what answers for the names below that do not exist.
+	Below   Below
 	defined bool // false for an empty non-terminal that nothing else claims
 }
 
@@ -47,16 +65,47 @@ type Zone struct {
 	negative negative
 }
 
-// RRset is one packed positive answer.
+// Ending says how an answer goes on behind its packed records.
+type Ending uint8
+
+const (
+	// Complete answers need nothing more.
+	Complete Ending = iota
+	// NoData answers end with the SOA record and NOERROR: a CNAME chain to a name
+	// that has not the type.
+	NoData
+	// NoName answers end with the SOA record and NXDOMAIN: a CNAME chain to a name
+	// that does not exist (RFC 6604 section 3).
+	NoName
+	// Referral answers are those of another server: without AA.
+	Referral
+	// Chase answers end with a CNAME, spelled out, whose target depends on the
+	// query or on a decision.
+	Chase
+)
+
+// RRset is one packed positive answer. Type 0 is that to all types without an
+// RRset of their own.
 type RRset struct {
-	body     uint32 // where it begins in Table.bodies
-	size     uint16 // octets of answer and additional section
-	core     uint16 // octets of the answer section alone
-	answer   uint16 // records in the answer section
-	extra    uint16 // records in the additional section
-	serialAt uint16 // of the SOA serial in the body; 0: none
-	Type     uint16
+	body      uint32 // where it begins in Table.bodies
+	size      uint16 // octets of all sections
+	core      uint16 // octets of what may not be left out
+	answer    uint16 // records in the answer section
+	authority uint16 // records in the authority section
+	glue      uint16 // records in the additional section that may not be left out
+	extra     uint16 // records in the additional section that may
+	mark      uint16 // of the SOA serial in the body, 0: none; of the spelled target of a Chase
+	Type      uint16
+	End       Ending
 }
+
+// Records returns how many records the answer has if none is left out.
+func (s *RRset) Records() int {
+	return int(s.answer) + int(s.authority) + int(s.glue) + int(s.extra)
+}
+
+// Target returns where in the answer the target of a [Chase] is spelled out.
+func (s *RRset) Target() int { return int(s.mark) }
 
 // Found is the outcome of [Table.Find].
 type Found uint8
@@ -91,7 +140,8 @@ type Table struct {
 	longest int // octets of the longest owner name
 }
 
-// Find looks up the name of q. On Hit node is set; zone is set on Hit and Miss.
+// Find looks up the name of q. On Hit node is that of the name, on Miss that of the
+// closest encloser (RFC 4592 section 3.3.1); zone is set on Hit and Miss.
 func (t *Table) Find(q *wire.Query) (node *Node, z *Zone, found Found) {
 	return t.FindHash(q, t.Hash(q))
 }
@@ -143,10 +193,60 @@ func (t *Table) FindHash(q *wire.Query, hash uint64) (node *Node, z *Zone, found
 			continue
 		}
 		if id := t.lookup(name[off:], q.HashName(off, t.seed)); id != 0 {
-			return nil, &t.zones[t.nodes[id-1].zone], Miss
+			node = &t.nodes[id-1]
+			return node, &t.zones[node.zone], Miss
 		}
 	}
 	return nil, nil, Outside
+}
+
+// FindName is Find for a folded name of n octets at the start of padded, which
+// has seven octets of zero behind it.
+func (t *Table) FindName(padded []byte, n int) (node *Node, z *Zone, found Found) {
+	found = Hit
+	for off := 0; off < n; off += int(padded[off]) + 1 {
+		if id := t.lookup(padded[off:n], wire.Hash(padded[off:], n-off, t.seed)); id != 0 {
+			node = &t.nodes[id-1]
+			return node, &t.zones[node.zone], found
+		}
+		found = Miss
+	}
+	return nil, nil, Outside
+}
+
+// Wildcard returns the node of the name * directly below n, which must have
+// [Wildcard] below it.
+func (t *Table) Wildcard(n *Node) *Node {
+	var padded [wire.MaxName + 9]byte
+	padded[0], padded[1] = 1, '*'
+	size := 2 + copy(padded[2:], t.Name(n))
+	if id := t.lookup(padded[:size], wire.Hash(padded[:], size, t.seed)); id != 0 {
+		return &t.nodes[id-1]
+	}
+	return n // not reached: Below comes with the node
+}
+
+// Answer returns what n answers to questions about a type, nil for nothing: NODATA.
+// To ANY it is one RRset, whichever comes first (RFC 8482 section 4.1).
+func (t *Table) Answer(n *Node, qtype uint16) *RRset {
+	var rest *RRset
+	sets := t.Sets(n)
+	for i := range sets {
+		switch sets[i].Type {
+		case qtype:
+			return &sets[i]
+		case 0:
+			rest = &sets[i]
+		case wire.TypeCNAME:
+			if rest == nil {
+				rest = &sets[i]
+			}
+		}
+	}
+	if qtype == wire.TypeANY && len(sets) > 0 {
+		return &sets[0]
+	}
+	return rest
 }
 
 // lookup returns 1 + the number of the node of a folded name with the given
@@ -185,18 +285,39 @@ func (t *Table) Zones() []Zone { return t.zones }
 // Names returns how many owner names and empty non-terminals there are.
 func (t *Table) Names() int { return len(t.nodes) }
 
-// Append appends the answer section of s, and its additional section if that
-// fits below limit octets in all, with serial in its SOA record, and returns
-// the counts.
+// Append appends the records of s, those of the additional section that may be left
+// out only if they fit below limit octets in all, with serial in its SOA record, and
+// returns the counts.
 func (t *Table) Append(dst []byte, s *RRset, serial uint32, limit int) ([]byte, wire.Counts) {
-	size, counts := s.size, wire.Counts{Answer: s.answer, Additional: s.extra}
+	size, counts := s.size, wire.Counts{Answer: s.answer, Authority: s.authority, Additional: s.glue + s.extra}
 	if len(dst)+int(size) > limit {
-		size, counts.Additional = s.core, 0
+		size, counts.Additional = s.core, s.glue
 	}
 	start := len(dst)
 	dst = append(dst, t.bodies[s.body:s.body+uint32(size)]...)
-	if s.serialAt != 0 {
-		putSerial(dst[start+int(s.serialAt):], serial)
+	if s.mark != 0 && s.End != Chase {
+		putSerial(dst[start+int(s.mark):], serial)
 	}
 	return dst, counts
+}
+
+// Redirect returns the target of the DNAME record that s holds, uncompressed, and
+// its TTL in seconds. The slice aliases the table.
+func (t *Table) Redirect(s *RRset) (target []byte, ttl uint32) {
+	// A pointer to the question, type, class, TTL and RDLENGTH stand before it.
+	body := t.bodies[s.body : s.body+uint32(s.size)]
+	return body[12:], binary.BigEndian.Uint32(body[6:])
+}
+
+// Feeds reports whether the DNAME record of n leads to names below n, and so back to
+// itself for ever, each time by a longer name.
+func (t *Table) Feeds(n *Node) bool {
+	target, _ := t.Redirect(t.Answer(n, wire.TypeDNAME))
+	name := t.Name(n)
+	for off := 0; len(target)-off >= len(name); off += int(target[off]) + 1 {
+		if len(target)-off == len(name) {
+			return wire.EqualNames(target[off:], name)
+		}
+	}
+	return false
 }

@@ -38,7 +38,7 @@ type metrics struct {
 	replicaUp, replicaRouted, generation, names            *prometheus.Desc
 	serial, geoBuilt, geoRanges                            *prometheus.Desc
 	tcpOpen, tcpTotal, tcpRefused, probeLate               *prometheus.Desc
-	notifyDeliveries, notifyQueue                          *prometheus.Desc
+	ledgerOK, notifyDeliveries, notifyQueue                *prometheus.Desc
 	badProxy, badSource, panics, clockAhead                *prometheus.Desc
 }
 
@@ -90,6 +90,7 @@ func newMetrics(a *App) *metrics {
 		clockAhead:    desc("clock_ahead_seconds", "How far the clock of the system is ahead of that of the server, which never jumps."),
 		probeLate:     desc("probe_lateness_seconds", "How late the schedule of probes has lately run."),
 
+		ledgerOK:         desc("ledger_writable", "1 if the last write to the ledger succeeded."),
 		notifyDeliveries: desc("notify_deliveries_total", "Deliveries of events to receivers, and failed attempts at them, by outcome.", "outcome"),
 		notifyQueue:      desc("notify_queue", "Deliveries of events that wait for receivers, those being tried included."),
 	}
@@ -134,7 +135,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 		m.queries, m.dropped, m.truncated, m.limited, m.answers, m.allDown, m.replicaUp, m.replicaRouted, m.generation, m.names,
 		m.badProxy, m.badSource, m.panics, m.clockAhead,
 		m.serial, m.geoBuilt, m.geoRanges, m.tcpOpen, m.tcpTotal, m.tcpRefused, m.probeLate,
-		m.notifyDeliveries, m.notifyQueue,
+		m.ledgerOK, m.notifyDeliveries, m.notifyQueue,
 	} {
 		ch <- d
 	}
@@ -177,6 +178,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(m.clockAhead, time.Duration(m.a.clock.ahead.Load()).Seconds())
 	counter(m.tcpRefused, st.TimedOut.Load(), "timeout")
 	gauge(m.probeLate, m.a.monitor.Stats().Late.Seconds())
+	gauge(m.ledgerOK, bit(m.a.record.err() == nil))
 	m.collectNotify(ch)
 }
 

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync/atomic"
@@ -20,21 +21,23 @@ type record struct {
 	seq     atomic.Uint64
 }
 
-// append writes events whose effect does not wait for the disk. A failure is
-// logged once, and shown by status and metrics until a write succeeds.
+// append writes events whose effect does not wait for the disk.
 func (r *record) append(ctx context.Context, events ...ledger.Event) {
-	if len(events) == 0 {
-		return
-	}
-	if _, err := r.decide(ctx, events...); err != nil && r.trouble.Swap(&err) == nil {
-		r.log.ErrorContext(ctx, "the ledger cannot be written; serving goes on", "error", err)
+	if len(events) > 0 {
+		_, _ = r.decide(ctx, events...) // what goes wrong is known by trouble
 	}
 }
 
-// decide writes events that must be durable before they take effect.
+// decide writes events that must be durable before they take effect. A failure that
+// is the disk's is logged once, and shown by status and metrics until a write
+// succeeds.
 func (r *record) decide(ctx context.Context, events ...ledger.Event) ([]ledger.Event, error) {
 	stored, err := r.store.Append(ctx, 0, events...)
 	if err != nil {
+		fault := errors.Is(err, ledger.ErrInvalid) || errors.Is(err, ledger.ErrConflict) || ctx.Err() != nil // the caller's
+		if !fault && r.trouble.Swap(&err) == nil {
+			r.log.ErrorContext(ctx, "the ledger cannot be written; serving goes on", "error", err)
+		}
 		return nil, err
 	}
 	if r.trouble.Swap(nil) != nil {

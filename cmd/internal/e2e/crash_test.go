@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -93,6 +94,9 @@ type crashClient struct {
 // died. 40 rounds, with PORTOLAN_LONG 500.
 func TestCrashes(t *testing.T) {
 	t.Parallel()
+	if info, err := os.Stat("/dev/shm"); err != nil || !info.IsDir() {
+		missing(t, "there is no shared memory: %v", err)
+	}
 	rounds := 40
 	if long() {
 		rounds = 500

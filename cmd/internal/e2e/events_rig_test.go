@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httputil"
 	"net/netip"
 	"net/url"
@@ -351,4 +352,23 @@ func (s *server) status(t *testing.T) (st serverStatus) {
 	t.Helper()
 	s.operator(t).get("/v1/status", &st)
 	return st
+}
+
+// replicaStandIn is a registry as far as a prober can tell, well or broken.
+type replicaStandIn struct {
+	addr   string
+	broken atomic.Bool
+}
+
+func newReplicaStandIn(t *testing.T) *replicaStandIn {
+	t.Helper()
+	r := new(replicaStandIn)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if r.broken.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	t.Cleanup(s.Close)
+	r.addr = strings.TrimPrefix(s.URL, "http://")
+	return r
 }
