@@ -18,6 +18,13 @@ func FuzzAnswer(f *testing.F) {
 		}
 		f.Add(msg)
 	}
+	signed := question("myregistry.example.io.", dns.TypeA, "")
+	signed.SetTsig("key.", dns.HmacSHA256, 300, 1_800_000_000)
+	msg, err := signed.Pack()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(msg)
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		out := s.raw(msg)
 		if len(msg) < 12 || msg[2]&0x80 != 0 {

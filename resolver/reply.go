@@ -152,6 +152,9 @@ func (w *Worker) finish(p *reply, from netip.AddrPort, now int64) []byte {
 	if p.q.EDNS.Present {
 		p.counts.Additional++
 	}
+	if p.rcode == wire.RcodeNotAuth && sent {
+		p.appendTSIG()
+	}
 	wire.PutHeader(p.msg[p.start:], &p.q, p.flags, p.rcode, p.counts)
 	w.counters.of(from.Addr(), p.rcode).Add(1)
 	return p.msg
@@ -245,6 +248,15 @@ func (w *Worker) appendStreamOptions(p *reply) {
 	}
 	if p.q.EDNS.Padding && w.transport == TLS && len(p.msg) < p.limit-2*512 {
 		p.msg = wire.AppendPadding(p.msg, p.start)
+	}
+}
+
+// appendTSIG says that the key of the query is not known, where there is room for it.
+// TSIG is the last record, behind OPT.
+func (p *reply) appendTSIG() {
+	if signed := p.q.AppendTSIGError(p.msg); len(signed) <= p.limit {
+		p.msg = signed
+		p.counts.Additional++
 	}
 }
 

@@ -55,6 +55,7 @@ func (q *Query) parseAdditional(off, n int) uint16 {
 		if tsig {
 			return RcodeFormErr // RFC 8945 section 5.1: TSIG is the last record
 		}
+		start := off
 		root := off < len(q.msg) && q.msg[off] == 0
 		off = skipName(q.msg, off)
 		if off < 0 || off+10 > len(q.msg) {
@@ -75,7 +76,10 @@ func (q *Query) parseAdditional(off, n int) uint16 {
 				return rcode
 			}
 		case TypeTSIG:
-			tsig = true
+			if !checkTSIG(q.msg, start, off, end) {
+				return RcodeFormErr
+			}
+			tsig, q.tsigAt = true, uint16(start)
 		case TypeSIG: // SIG(0): not asked for, so not checked (RFC 2931)
 		default:
 			return RcodeFormErr

@@ -65,8 +65,9 @@ const (
 
 // Classes, RFC 1035 section 3.2.4.
 const (
-	ClassIN uint16 = 1
-	ClassCH uint16 = 3
+	ClassIN  uint16 = 1
+	ClassCH  uint16 = 3
+	ClassANY uint16 = 255
 )
 
 // Counts are the section counts of a response behind the question.

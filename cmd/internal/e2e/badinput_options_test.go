@@ -36,9 +36,12 @@ func optionInputs() []badInput {
 		{row: "36 keepalive", msg: ask(ednsOption(dns.EDNS0TCPKEEPALIVE)), want: expected{opt: true, check: wantKeepalive}},
 		{row: "36 keepalive with a payload", msg: ask(ednsOption(dns.EDNS0TCPKEEPALIVE, 0, 100)), want: expected{opt: true, check: wantKeepalive}},
 		{row: "36 padding", msg: ask(ednsOption(dns.EDNS0PADDING, make([]byte, 64)...)), want: expected{opt: true, check: wantPadding}},
-		{row: "37 TSIG", msg: query(exampleName, dns.TypeA, tsig()), want: expected{rcode: dns.RcodeNotAuth}},
-		{row: "37 TSIG behind OPT", msg: query(exampleName, dns.TypeA, opt(1232, 0), tsig()), want: expected{rcode: dns.RcodeNotAuth, opt: true}},
+		{row: "37 TSIG", msg: query(exampleName, dns.TypeA, tsig()), want: expected{rcode: dns.RcodeNotAuth, extra: 1, check: wantBadKey}},
+		{row: "37 TSIG behind OPT", msg: query(exampleName, dns.TypeA, opt(1232, 0), tsig()), want: expected{rcode: dns.RcodeNotAuth, opt: true, extra: 1, check: wantBadKey}},
 		{row: "37 TSIG is not last", msg: query(exampleName, dns.TypeA, tsig(), opt(1232, 0)), want: expected{rcode: dns.RcodeFormatError}},
+		{row: "37 TSIG of another class", msg: query(exampleName, dns.TypeA, record('k', dns.TypeTSIG, dns.ClassINET, 0, tsig()[13:])), want: expected{rcode: dns.RcodeFormatError}},
+		{row: "37 TSIG without an algorithm", msg: query(exampleName, dns.TypeA, record('k', dns.TypeTSIG, dns.ClassANY, 0, nil)), want: expected{rcode: dns.RcodeFormatError}},
+		{row: "37 TSIG cut short", msg: query(exampleName, dns.TypeA, record('k', dns.TypeTSIG, dns.ClassANY, 0, tsig()[13:40])), want: expected{rcode: dns.RcodeFormatError}},
 		{row: "38 SIG(0)", msg: query(exampleName, dns.TypeA, record(0, dns.TypeSIG, dns.ClassANY, 0, make([]byte, 40))), want: expected{check: wantAnswer}},
 	}
 	for _, octets := range []int{0, 1, 7, 9, 15, 41} {
@@ -52,6 +55,15 @@ func tsig() []byte {
 	data := labels("hmac-sha256")
 	data = append(data, 0, 0, 0x6b, 0x49, 0xd2, 0, 1, 44, 0, 4, 1, 2, 3, 4, 0xbe, 0xef, 0, 0, 0, 0)
 	return record('k', dns.TypeTSIG, dns.ClassANY, 0, data)
+}
+
+// wantBadKey wants BADKEY, unsigned, for the key of the query (RFC 8945 section 5.2.1).
+func wantBadKey(t *testing.T, c client, _ []byte, m *dns.Msg) {
+	t.Helper()
+	sig, ok := m.Extra[len(m.Extra)-1].(*dns.TSIG)
+	if !ok || sig.Error != dns.RcodeBadKey || sig.MACSize != 0 || sig.Hdr.Name != "k." || sig.Algorithm != dns.HmacSHA256 || sig.OrigId != m.Id || sig.TimeSigned != 0x6b49d200 {
+		t.Errorf("%v: want BADKEY: %v", c, m)
+	}
 }
 
 func wantAnswer(t *testing.T, c client, _ []byte, m *dns.Msg) {
