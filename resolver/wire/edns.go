@@ -76,9 +76,6 @@ func (q *Query) parseAdditional(off, n int) uint16 {
 				return rcode
 			}
 		case TypeTSIG:
-			if !checkTSIG(q.msg, start, off, end) {
-				return RcodeFormErr
-			}
 			tsig, q.tsigAt = true, uint16(start)
 		case TypeSIG: // SIG(0): not asked for, so not checked (RFC 2931)
 		default:
@@ -87,7 +84,7 @@ func (q *Query) parseAdditional(off, n int) uint16 {
 		off = end
 	}
 	switch {
-	case off != len(q.msg):
+	case off != len(q.msg), tsig && !checkTSIG(q.msg, int(q.tsigAt)):
 		return RcodeFormErr
 	case tsig:
 		return RcodeNotAuth // no keys are configured, RFC 8945 section 5.2.1

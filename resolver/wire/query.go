@@ -34,7 +34,7 @@ type Query struct {
 
 	flags   uint16
 	tsigAt  uint16 // where the TSIG record begins; good only if Rcode is NOTAUTH
-	nameLen uint8 // octets of the query name with its root label; 0: no question parsed
+	nameLen uint8  // octets of the query name with its root label; 0: no question parsed
 	msg     []byte
 	// lower is the query name with ASCII upper case folded (RFC 4343). Label
 	// lengths are at most 63 and so below 'A': the whole name folds as one run.

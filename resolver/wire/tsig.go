@@ -5,14 +5,15 @@ import "encoding/binary"
 // badKey is the TSIG error of a key that is not known, RFC 8945 section 3. None is.
 const badKey = 17
 
-// checkTSIG reports whether the TSIG record whose owner name begins at start, whose
-// type stands at off, and which ends at end is what RFC 8945 section 4.2 says, names
-// uncompressed. What it signs is not looked at.
-func checkTSIG(msg []byte, start, off, end int) bool {
-	if plainName(msg, start) != off || binary.BigEndian.Uint16(msg[off+2:]) != ClassANY {
+// checkTSIG reports whether the record that begins at start and ends with msg, whose
+// RDATA is known to be there, is what RFC 8945 section 4.2 says, names uncompressed.
+// What it signs is not looked at.
+func checkTSIG(msg []byte, start int) bool {
+	off, end := plainName(msg, start), len(msg)
+	if off < 0 || off+10 > end || binary.BigEndian.Uint16(msg[off+2:]) != ClassANY {
 		return false
 	}
-	at := plainName(msg[:end], off+10)
+	at := plainName(msg, off+10)
 	if at < 0 || at+10 > end {
 		return false
 	}
