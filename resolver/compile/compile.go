@@ -22,6 +22,9 @@ import (
 type Options struct {
 	// Table is the location data to rank by.
 	Table *geo.Table
+	// Places are those of the Result before, nil for none: they are used again if
+	// nothing that they were made from has changed.
+	Places *Places
 	// Previous is what is being served, nil at start: serials go on from it.
 	Previous *resolver.Snapshot
 	// Slots keeps counter slots over reloads.
@@ -50,6 +53,8 @@ type Result struct {
 	Targets []Target
 	// Index gives the number of a registry by its key.
 	Index map[string]int
+	// Places are where clients are, for the next compilation.
+	Places *Places
 	// Routed, by registry, is what the configuration says of global endpoint
 	// routing.
 	Routed []decide.Mask
@@ -124,22 +129,16 @@ func newBuilder(c *config.Config, o Options) (*builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	defaultRegion := -1
+	places := &Places{table: o.Table, regions: regions, sites: sites, defaultRegion: -1, countryCells: o.CountryCells}
 	if name := c.Geo.DefaultRegion; name != "" {
-		defaultRegion = int(b.regions[name])
+		places.defaultRegion = int(b.regions[name])
 	}
-	ranked := regions
-	if len(ranked) == 0 {
-		// Zones without a registry need nothing ranked, and an index needs a region.
-		ranked = []geo.Region{{Name: "none"}}
-	}
-	places, err := geo.NewIndex(o.Table, ranked, sites, defaultRegion, geo.WithCountryCells(o.CountryCells))
-	if err != nil {
+	if b.result.Places, err = places.compile(o.Places); err != nil {
 		return nil, fmt.Errorf("geo: %w", err)
 	}
 	b.s = &resolver.Snapshot{
 		Generation: 1,
-		Places:     places, Regions: regions,
+		Places:     b.result.Places.index, Regions: regions,
 		UDPSize: c.Server.UDPSize, ECS: c.Server.ECS,
 		Identity: c.Server.Identity, Version: c.Server.Version,
 		Allow: c.Diagnostics.Allow,

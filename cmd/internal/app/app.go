@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,9 +101,7 @@ func New(o Options) (*App, error) {
 	if err := a.wire(w, a.openActivity(w)); err != nil {
 		return nil, errors.Join(err, a.closeShared(false), a.record.store.Close())
 	}
-	// What loading left behind is given back now; the arrays that stay are few and
-	// large, and from here on next to nothing is allocated.
-	debug.FreeOSMemory()
+	settleMemory()
 	return a, nil
 }
 
@@ -144,10 +141,13 @@ func (a *App) wire(w *World, left *activity.Left) error {
 
 // build makes a world with what outlives worlds.
 func (a *App) build(previous *World) (*World, error) {
+	loadMemory()
 	w, err := a.o.build(previous, a.slots, a.numbering)
 	if err != nil {
 		return nil, err
 	}
+	w.said = newSaid(w.Config, w.Compiled)
+	w.Config.Registries = nil // see said
 	w.Compiled.Snapshot.Holds = a.holds
 	w.Compiled.Snapshot.Cookies, w.Compiled.Snapshot.Limits = a.cookies(w), a.limits(w)
 	if a.given != nil {
@@ -231,9 +231,9 @@ func (a *App) resume(w *World, state ledger.State) {
 	s.Moves = a.given.moves
 	// A start with another configuration or other data than the last one is a change
 	// that clients may have to be held through; one with the same is none.
-	if state.Config == nil || state.Config.Detail != w.digest() {
+	if state.Config == nil || state.Config.Detail != w.sum {
 		s.Swaps = append(s.Swaps, uint32(a.started.Unix()))
-		a.note(ledger.Config, w.digest(), "start")
+		a.note(ledger.Config, w.sum, "start")
 	}
 }
 
@@ -289,7 +289,7 @@ func (a *App) Start() {
 	a.background.Go(func() { a.clock.run(ctx, a.log) })
 	a.background.Go(func() { a.given.run(ctx) })
 	a.background.Go(func() { a.keepSaving(ctx) })
-	a.background.Go(func() { a.shares.run(ctx, func() []uint64 { return a.resolver.Totals().Answers }) })
+	a.background.Go(func() { a.shares.run(ctx, a.slots.Len, func() []uint64 { return a.resolver.Totals().Answers }) })
 	a.reloading.Lock()
 	a.targets.start(ctx)
 	a.notifier.Start(a.world.Load().receivers)

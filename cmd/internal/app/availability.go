@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"portolan.dev/config"
 	"portolan.dev/config/ledger"
 	"portolan.dev/health"
 	"portolan.dev/resolver/compile"
@@ -227,7 +226,7 @@ func (v *availability) setDown(endpoint string, down bool, zones map[uint32]bool
 
 // manual reports whether a replica waits for an operator when it has recovered.
 func (v *availability) manual(m compile.Member) bool {
-	return v.world.Config.Registries[m.Registry].Failback == config.FailbackManual
+	return v.world.said.registries[m.Registry].manualFailback
 }
 
 // bits computes what a replica's bits are now.

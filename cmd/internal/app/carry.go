@@ -16,7 +16,7 @@ const maxSwaps = 16
 func carryHistory(old, next *World, now time.Time) {
 	before, after := old.Compiled.Snapshot, next.Compiled.Snapshot
 	after.Swaps = before.Swaps
-	if old.digest() != next.digest() {
+	if old.sum != next.sum {
 		// A replacement that moves nobody is no change: taking it for one would begin
 		// the holds of a later change too early.
 		swaps := append(append([]uint32(nil), before.Swaps...), uint32(now.Unix()))

@@ -36,7 +36,7 @@ func (a *App) compare(old, next *World) admin.ReloadReport {
 			r.Changes = append(r.Changes, text)
 		}
 	}
-	if old.Table.Digest() != next.Table.Digest() {
+	if old.tableDigest != next.tableDigest {
 		r.Changes = append(r.Changes, "location data: "+next.describeData())
 	}
 	m := newMoves(old, next)
@@ -75,28 +75,47 @@ func socketsOf(s *config.Server) string {
 
 // registryChanges lists the registries that differ, by key.
 func registryChanges(old, next *World) (changes []admin.RegistryChange) {
-	before := registriesOf(old)
-	for key, is := range registriesOf(next) {
-		was, ok := before[key]
-		delete(before, key)
-		c := admin.RegistryChange{Registry: key, Change: "added"}
-		if ok {
-			c.Change, c.Settings = "changed", was.settings != is.settings
-			c.Added, c.Removed, c.Changed = compareReplicas(was.replicas, is.replicas)
-			if !c.Settings && len(c.Added)+len(c.Removed)+len(c.Changed) == 0 {
-				continue
-			}
+	for key, i := range next.Compiled.Index {
+		j, ok := old.Compiled.Index[key]
+		if !ok {
+			changes = append(changes, admin.RegistryChange{Registry: key, Change: "added"})
+			continue
 		}
-		changes = append(changes, c)
+		c := admin.RegistryChange{Registry: key, Change: "changed"}
+		c.Settings = old.said.registries[j].settings != next.said.registries[i].settings
+		if differ := !slices.Equal(old.replicasSaid(j), next.replicasSaid(i)); differ {
+			c.Added, c.Removed, c.Changed = compareReplicas(old.replicasByLabel(j), next.replicasByLabel(i))
+		}
+		if c.Settings || len(c.Added)+len(c.Removed)+len(c.Changed) > 0 {
+			changes = append(changes, c)
+		}
 	}
-	for key := range before {
-		changes = append(changes, admin.RegistryChange{Registry: key, Change: "removed"})
+	for key := range old.Compiled.Index {
+		if _, ok := next.Compiled.Index[key]; !ok {
+			changes = append(changes, admin.RegistryChange{Registry: key, Change: "removed"})
+		}
 	}
 	slices.SortFunc(changes, func(a, b admin.RegistryChange) int { return cmp.Compare(a.Registry, b.Registry) })
 	return changes
 }
 
-func compareReplicas(before, after map[string]string) (added, removed, changed []string) {
+// replicasSaid returns the digests of the replicas of a registry.
+func (w *World) replicasSaid(registry int) []uint64 {
+	r := &w.Compiled.Snapshot.Registries[registry]
+	return w.said.replicas[r.First : int(r.First)+r.Configured.Count()]
+}
+
+func (w *World) replicasByLabel(registry int) map[string]uint64 {
+	s, out := w.Compiled.Snapshot, make(map[string]uint64)
+	for i := range s.Regions {
+		if s.Registries[registry].Configured.Has(uint8(i)) {
+			out[s.Regions[i].Label] = w.said.replicas[s.ReplicaNumber(registry, uint8(i))]
+		}
+	}
+	return out
+}
+
+func compareReplicas(before, after map[string]uint64) (added, removed, changed []string) {
 	for region, is := range after {
 		switch was, ok := before[region]; {
 		case !ok:
@@ -125,34 +144,6 @@ func countRegistries(changes []admin.RegistryChange) string {
 		n[c.Change]++
 	}
 	return fmt.Sprintf("registries: %d added, %d removed, %d changed", n["added"], n["removed"], n["changed"])
-}
-
-// registryText is what a registry says, to be compared.
-type registryText struct {
-	settings string
-	replicas map[string]string // by region label
-}
-
-func registriesOf(w *World) map[string]registryText {
-	out := make(map[string]registryText, len(w.Config.Registries))
-	for i := range w.Config.Registries {
-		r := w.Config.Registries[i]
-		r.Pos.File, r.Pos.Line, r.Pos.Column = "", 0, 0
-		text := registryText{replicas: make(map[string]string, len(r.Replicas))}
-		for _, replica := range r.Replicas {
-			data := replica.Data
-			replica.Pos.File, replica.Pos.Line, replica.Pos.Column, replica.Data = "", 0, 0, nil
-			said := fmt.Sprintf("%+v", replica)
-			if data != nil {
-				said += fmt.Sprintf(" %+v", *data)
-			}
-			text.replicas[config.Label(replica.Region)] = said
-		}
-		r.Replicas = nil
-		text.settings = fmt.Sprintf("%+v", r)
-		out[r.Key] = text
-	}
-	return out
 }
 
 // counted says how many named things were added, removed and changed, and which if

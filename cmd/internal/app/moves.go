@@ -1,6 +1,8 @@
 package app
 
 import (
+	"slices"
+
 	"portolan.dev/geo"
 	"portolan.dev/resolver"
 	"portolan.dev/resolver/decide"
@@ -31,12 +33,16 @@ const maxPlans = 256
 func newMoves(old, next *World) *moves {
 	m := &moves{registry: make(map[string]int)}
 	known := make(map[[2]decide.Mask]int)
+	unmoved := slices.Equal(old.Compiled.Snapshot.Regions, next.Compiled.Snapshot.Regions)
 	for key, i := range next.Compiled.Index {
 		j, ok := old.Compiled.Index[key]
 		if !ok {
 			continue
 		}
 		masks := [2]decide.Mask{old.Compiled.Routed[j], next.Compiled.Routed[i]}
+		if unmoved && masks[0] == masks[1] {
+			continue // nobody moves
+		}
 		n, ok := known[masks]
 		if !ok {
 			if len(m.plans) == maxPlans {
@@ -47,6 +53,9 @@ func newMoves(old, next *World) *moves {
 			m.plans = append(m.plans, plan{before: masks[0], after: masks[1]})
 		}
 		m.registry[key] = n
+	}
+	if len(m.plans) == 0 {
+		return m
 	}
 	m.count(old.Compiled.Snapshot, next.Compiled.Snapshot, next.Table.Cells())
 	return m

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"portolan.dev/cmd/internal/admin"
@@ -24,6 +23,8 @@ func (a *App) Reload(ctx context.Context, dryRun bool) (admin.ReloadReport, erro
 		return admin.ReloadReport{}, fmt.Errorf("reload: %w: the server has stopped", admin.ErrRefused)
 	}
 	begin := a.o.Now()
+	// One of the worlds is garbage after it, whichever.
+	defer settleMemory()
 	old := a.world.Load()
 	next, err := a.build(old)
 	if err != nil {
@@ -45,9 +46,6 @@ func (a *App) Reload(ctx context.Context, dryRun bool) (admin.ReloadReport, erro
 			a.targets.start(context.WithoutCancel(ctx)) // ended by the next reload or by Stop
 		}
 		a.metrics.reloaded(true, a.o.Now(), a.o.Now().Sub(begin))
-		// The old world's arrays are large and garbage now; a server that is reloaded
-		// often must not look twice its size.
-		debug.FreeOSMemory()
 		a.log.InfoContext(ctx, "reloaded", "took", a.o.Now().Sub(begin).Round(time.Millisecond), "changes", report.Changes,
 			"moved_cells", report.MovedCells, "generation", next.Compiled.Snapshot.Generation)
 		for _, name := range report.Restart {
@@ -61,8 +59,8 @@ func (a *App) Reload(ctx context.Context, dryRun bool) (admin.ReloadReport, erro
 
 // noteReload records that configuration or location data were replaced.
 func (a *App) noteReload(old, next *World) {
-	a.note(ledger.Config, next.digest(), fmt.Sprintf("reload, generation %d", next.Compiled.Snapshot.Generation))
-	if old.Table.Digest() != next.Table.Digest() {
+	a.note(ledger.Config, next.sum, fmt.Sprintf("reload, generation %d", next.Compiled.Snapshot.Generation))
+	if old.tableDigest != next.tableDigest {
 		a.note(ledger.GeoData, next.describeData(), "reload")
 	}
 }

@@ -19,13 +19,13 @@ type shares struct {
 	samples [][]uint64 // oldest first, at most sampleCount + 1
 }
 
-// run samples until ctx ends.
-func (s *shares) run(ctx context.Context, read func() []uint64) {
+// run samples until ctx ends. slots says how many there are.
+func (s *shares) run(ctx context.Context, slots func() int, read func() []uint64) {
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
 	for {
-		if counts := read(); len(counts) <= maxReplicaSeries {
-			s.add(counts)
+		if slots() <= maxReplicaSeries {
+			s.add(read())
 		}
 		select {
 		case <-ctx.Done():

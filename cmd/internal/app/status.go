@@ -6,7 +6,6 @@ import (
 
 	"portolan.dev/cmd/internal/admin"
 	"portolan.dev/cmd/internal/version"
-	"portolan.dev/config"
 	"portolan.dev/config/ledger"
 	"portolan.dev/health"
 	"portolan.dev/resolver/compile"
@@ -28,7 +27,7 @@ func (a *App) Status() admin.Status {
 	}
 	for i := range s.Registries {
 		r := &s.Registries[i]
-		reg := admin.RegistryStatus{Registry: r.Key, Name: r.Name, Holds: r.Policy.Hold > 0, NoHolds: noHolds(w, i)}
+		reg := admin.RegistryStatus{Registry: r.Key, Name: r.Name, Holds: r.Policy.Hold > 0, NoHolds: noHolds(w, i, w.said.registries[i].wantsHolds)}
 		for region := range uint8(len(s.Regions)) {
 			if r.Configured.Has(region) {
 				reg.Replicas = append(reg.Replicas, a.replicaStatus(w, compile.Member{Registry: i, Region: region}, act, lately))
@@ -44,7 +43,7 @@ func (a *App) Status() admin.Status {
 func HoldWarnings(w *World) []string {
 	var keys []string
 	for i := range w.Config.Registries {
-		if w.Config.Registries[i].Sticky.Hold > 0 && noHolds(w, i) != "" {
+		if wants := w.Config.Registries[i].Sticky.Hold > 0; wants && noHolds(w, i, wants) != "" {
 			keys = append(keys, w.Config.Registries[i].Key)
 		}
 	}
@@ -58,12 +57,11 @@ func HoldWarnings(w *World) []string {
 const severalServers = "the zone has several name servers that share no ledger: use one, or a longer sticky.ttl (120s to 300s)"
 
 // noHolds says why a registry holds nobody; "" if it does.
-func noHolds(w *World, registry int) string {
-	c := &w.Config.Registries[registry]
+func noHolds(w *World, registry int, wanted bool) string {
 	switch {
 	case w.Compiled.Snapshot.Registries[registry].Policy.Hold > 0:
 		return ""
-	case c.Sticky.Hold == 0:
+	case !wanted:
 		return "sticky.hold is 0"
 	}
 	return severalServers
@@ -130,17 +128,17 @@ func (a *App) Endpoints(registry string) (admin.Endpoints, error) {
 	if !ok {
 		return admin.Endpoints{}, fmt.Errorf("registry %q is %w: name its key or its global name", registry, admin.ErrNotFound)
 	}
-	r := &w.Config.Registries[i]
+	r, f := &w.Compiled.Snapshot.Registries[i], &w.said.registries[i]
 	out := admin.Endpoints{
-		LoginServer: trimDot(r.GlobalName()), DataEndpoints: []admin.Endpoint{}, RegionalEndpoints: []admin.Endpoint{},
+		LoginServer: trimDot(r.Name), DataEndpoints: []admin.Endpoint{}, RegionalEndpoints: []admin.Endpoint{},
 	}
-	for j := range r.Replicas {
-		label := config.Label(r.Replicas[j].Region)
-		if r.DataEndpoints {
-			out.DataEndpoints = append(out.DataEndpoints, admin.Endpoint{Region: label, Endpoint: trimDot(r.DataName(label))})
+	for n := range w.Compiled.Snapshot.Regions {
+		label := w.Compiled.Snapshot.Regions[n].Label
+		if f.data && r.Configured.Has(uint8(n)) {
+			out.DataEndpoints = append(out.DataEndpoints, admin.Endpoint{Region: label, Endpoint: f.replicaName(r.Name, label, "data")})
 		}
-		if r.RegionalEndpoints {
-			out.RegionalEndpoints = append(out.RegionalEndpoints, admin.Endpoint{Region: label, Endpoint: trimDot(r.RegionalName(label))})
+		if f.regional && r.Configured.Has(uint8(n)) {
+			out.RegionalEndpoints = append(out.RegionalEndpoints, admin.Endpoint{Region: label, Endpoint: f.replicaName(r.Name, label, "geo")})
 		}
 	}
 	return out, nil

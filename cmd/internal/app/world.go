@@ -2,12 +2,14 @@ package app
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"time"
 
 	"portolan.dev/cmd/internal/notify"
@@ -30,6 +32,10 @@ type World struct {
 	cookies      *wire.CookieKeys // nil without a file of secrets
 	certificate  *loaded          // nil without TLS
 	countryCells []geo.Cell       // of the embedded data, kept for the next reload; nil if that is what is served
+	tableFiles   []fs.FileInfo    // that Table was read from; nil for the embedded data
+	tableDigest  [sha256.Size]byte
+	sum          string // what digest returns
+	said         said   // once the world belongs to an App
 }
 
 // Source is where a World comes from.
@@ -77,47 +83,64 @@ func (s Source) build(previous *World, slots *compile.Slots, numbering *compile.
 		shown, tlsErr = loadCertificate(c.Server.TLS)
 	}
 	othersErr := errors.Join(receiversErr, cookiesErr, tlsErr)
-	table, err := s.table(c, previous)
-	if err != nil {
+	w := &World{Config: c, receivers: receivers, cookies: cookies, certificate: shown}
+	if err := w.readTable(previous); err != nil {
 		return nil, errors.Join(err, othersErr)
 	}
-	cells, err := countryCells(c, previous)
-	if err != nil {
+	if w.countryCells, err = countryCells(c, previous); err != nil {
 		return nil, err
 	}
 	var served *resolver.Snapshot
+	var places *compile.Places
 	if previous != nil {
-		served = previous.Compiled.Snapshot
+		served, places = previous.Compiled.Snapshot, previous.Compiled.Places
 	}
 	identity, err := os.Hostname()
 	if err != nil {
 		identity = ""
 	}
-	result, err := compile.Compile(c, compile.Options{
-		Table: table, CountryCells: cells, Previous: served, Slots: slots, Numbering: numbering, Seed: rand.Uint64(), //nolint:gosec // spoils guessing, guards no secret
+	w.Compiled, err = compile.Compile(c, compile.Options{
+		Table: w.Table, CountryCells: w.countryCells, Places: places, Previous: served, Slots: slots, Numbering: numbering, Seed: rand.Uint64(), //nolint:gosec // spoils guessing, guards no secret
 		Now:      s.Now(),
 		Identity: identity, ReadFile: os.ReadFile,
 	})
 	if err = errors.Join(err, othersErr); err != nil {
 		return nil, err
 	}
-	return &World{Config: c, Table: table, Compiled: result, receivers: receivers, cookies: cookies, certificate: shown, countryCells: cells}, nil
+	w.sum = w.digest()
+	return w, nil
 }
 
-// table loads the location data. The embedded data cannot have changed since it
-// was decoded; files are read anew, which is how new data comes in.
-func (Source) table(c *config.Config, previous *World) (*geo.Table, error) {
-	if len(c.Geo.Database) == 0 {
-		if previous != nil && len(previous.Config.Geo.Database) == 0 {
-			return previous.Table, nil
+// readTable loads the location data, or takes that of the world before where it
+// cannot have changed: the embedded data never does, and files that were neither
+// replaced nor written to have not.
+func (w *World) readTable(previous *World) (err error) {
+	names := w.Config.Geo.Database
+	for _, name := range names {
+		info, err := os.Stat(name)
+		if err != nil {
+			return fmt.Errorf("geo.database: %w", err)
 		}
-		return embedded.Table()
+		w.tableFiles = append(w.tableFiles, info)
 	}
-	table, err := geo.ReadMMDB(c.Geo.Database...)
-	if err != nil {
-		return nil, fmt.Errorf("geo.database: %w", err)
+	if previous != nil && slices.EqualFunc(w.tableFiles, previous.tableFiles, sameFile) {
+		w.Table, w.tableDigest = previous.Table, previous.tableDigest
+		return nil
 	}
-	return table, nil
+	if len(names) == 0 {
+		w.Table, err = embedded.Table()
+	} else if w.Table, err = geo.ReadMMDB(names...); err != nil {
+		return fmt.Errorf("geo.database: %w", err)
+	}
+	if err == nil {
+		w.tableDigest = w.Table.Digest()
+	}
+	return err
+}
+
+// sameFile says whether a file is still what it was.
+func sameFile(a, b fs.FileInfo) bool {
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
 // countryCells returns the places of the embedded data for a configuration with
@@ -154,7 +177,7 @@ func Lines(err error) []string {
 // the replicas of a registry and their routing.
 func (w *World) digest() string {
 	h := sha256.New()
-	fmt.Fprintln(h, w.Table.Digest(), w.Config.Geo.DefaultRegion)
+	fmt.Fprintln(h, w.tableDigest, w.Config.Geo.DefaultRegion)
 	for _, r := range w.Compiled.Snapshot.Regions {
 		fmt.Fprintln(h, r.Name, r.Latitude, r.Longitude, r.Bias)
 	}
@@ -162,8 +185,13 @@ func (w *World) digest() string {
 		fmt.Fprintln(h, n.Name, n.Prefixes, n.Region)
 	}
 	s := w.Compiled.Snapshot
+	var line []byte
 	for i := range s.Registries {
-		fmt.Fprintln(h, s.Registries[i].Key, s.Registries[i].Configured, w.Compiled.Routed[i], s.Registries[i].AllDown)
+		r := &s.Registries[i]
+		line = append(append(line[:0], r.Key...), 0)
+		line = binary.BigEndian.AppendUint64(line, uint64(r.Configured))
+		line = binary.BigEndian.AppendUint64(line, uint64(w.Compiled.Routed[i]))
+		_, _ = h.Write(append(line, byte(r.AllDown))) // never fails
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }

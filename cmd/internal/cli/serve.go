@@ -25,6 +25,7 @@ process instead of being dropped: for tests, which must not miss it.`,
 			if err := needConfig(path); err != nil {
 				return err
 			}
+			app.LimitMemory()
 			a, err := app.New(app.Options{
 				Source: app.Source{Path: path, Now: e.now}, Log: e.logger(json, debug), Crash: e.getenv("PORTOLAN_CRASH") != "",
 			})
