@@ -9,6 +9,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -44,6 +45,35 @@ func TestTable(t *testing.T) {
 	tab.print(out)
 	if want := "| server | µs   |\n|--------|------|\n| one    | 12.5 |\n\n"; out.String() != want {
 		t.Errorf("printed\n%swant\n%s", out, want)
+	}
+}
+
+// A result takes the place of the one before, and of nothing else.
+func TestInto(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir() + "/page.md"
+	page := "# Page\n\n<!-- bench-cores -->\n<!-- end -->\ntext\n<!-- bench-peers -->\n\nold\n\n<!-- end -->\nrest\n"
+	if err := os.WriteFile(path, []byte(page), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range [][2]string{{"peers", "new"}, {"cores", "cores 1"}, {"peers", "newer"}} {
+		r := &rig{out: new(bytes.Buffer)}
+		write, err := r.into(path, c[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.printf("%s\n", c[1])
+		if err := write(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	want := "# Page\n\n<!-- bench-cores -->\n\ncores 1\n\n<!-- end -->\ntext\n<!-- bench-peers -->\n\nnewer\n\n<!-- end -->\nrest\n"
+	if err != nil || string(got) != want {
+		t.Errorf("the page is\n%s (%v)", got, err)
+	}
+	if _, err := new(rig).into(path, "flip"); err == nil {
+		t.Error("a page without a place for it is no error")
 	}
 }
 

@@ -31,11 +31,12 @@ type asking struct {
 	duration time.Duration
 	cpus     []int
 	sockets  int
+	timeout  time.Duration // after which a query is lost
 }
 
 // closed is a closed loop from the CPU of the load.
 func (r *rig) closed(server netip.AddrPort, mix string) asking {
-	return asking{server: server, mix: mix, inFlight: r.inFlight, duration: r.duration, cpus: []int{r.loadCPU}, sockets: 1}
+	return asking{server: server, mix: mix, inFlight: r.inFlight, duration: r.duration, cpus: []int{r.loadCPU}, sockets: 1, timeout: 2 * time.Second}
 }
 
 // ask runs the load and returns its report.
@@ -43,7 +44,7 @@ func (r *rig) ask(ctx context.Context, a *asking) (*load.Report, error) {
 	args := []string{
 		"-c", join(a.cpus), r.portolan, "load", "--server", a.server.String(), "--name", name, "--mix", a.mix, "-o", "json", "--spin",
 		"--warmup", "0s", "--duration", a.duration.String(), "--threads", strconv.Itoa(len(a.cpus)), "--cpus", join(a.cpus),
-		"--sockets", strconv.Itoa(a.sockets), "--rate", strconv.Itoa(a.rate),
+		"--sockets", strconv.Itoa(a.sockets), "--rate", strconv.Itoa(a.rate), "--timeout", a.timeout.String(),
 	}
 	if a.rate == 0 {
 		args = append(args, "--in-flight", strconv.Itoa(a.inFlight))

@@ -19,66 +19,92 @@ import (
 const watched = 500
 
 func (r *rig) flip() *cobra.Command {
-	registries := 100_000
+	sizes := []int{1, 100_000}
 	cmd := r.command("flip", "Measure one verdict that concerns every registry", func(r *rig, ctx context.Context) error {
-		return r.flips(ctx, registries)
+		return r.flips(ctx, sizes)
 	})
-	cmd.Flags().IntVar(&registries, "registries", registries, "how many registries have a replica behind the same target")
+	cmd.Flags().IntSliceVar(&sizes, "registries", sizes, "how many registries have a replica behind the same target")
 	return cmd
 }
 
-// flips measures from the failing answer to a probe to changed answers.
-func (r *rig) flips(ctx context.Context, registries int) error {
+// flips measures from the failing answer to a probe to changed answers. What does
+// not depend on the number of registries is mostly making the verdict durable.
+func (r *rig) flips(ctx context.Context, sizes []int) error {
 	a, err := r.respond()
 	if err != nil {
 		return err
 	}
 	defer a.close()
-	addr := r.port()
-	config, err := r.behindOne("flip", addr, registries, a.port)
+	t := new(table)
+	t.add("registries", "first changed answer after", fmt.Sprintf("all of %d answers", watched), "of it asking", "RSS", "PSS")
+	for _, n := range sizes {
+		if err := r.flipOf(ctx, t, a, n); err != nil {
+			return err
+		}
+	}
+	t.print(r.out)
+	r.printf("From the failing answer to the probe, `fall: 1`; %d rounds, medians.\n", r.rounds)
+	return nil
+}
+
+// flipOf adds a row for so many registries.
+func (r *rig) flipOf(ctx context.Context, t *table, a *responder, registries int) error {
+	addr, dir := r.port(), fmt.Sprintf("flip%d", registries)
+	config, err := r.behindOne(dir, addr, registries, a.port)
 	if err != nil {
 		return err
 	}
 	r.progress("%d registries", registries)
-	p, err := r.serve(ctx, []int{r.serverCPU}, addr, "flip", config)
+	a.turn(false)
+	p, err := r.serve(ctx, []int{r.serverCPU}, addr, dir, config)
 	if err != nil {
 		return err
 	}
+	defer p.stop()
 	w, err := newWatch(addr, registries)
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	var first, all []float64
-	for round := range r.rounds {
-		r.progress("round %d of %d", round+1, r.rounds)
-		a.turn(false)
-		if !r.until(ctx, patience, func() bool { return w.answered(address(0)) == watched }) {
-			return fmt.Errorf("not every registry answers its first replica: %s", p.log.String())
+	var first, all, asking []float64
+	for range r.rounds {
+		f, err := r.flipOnce(ctx, a, w)
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, p.log.String())
 		}
-		a.turn(true)
-		changed := func() bool { return w.one(address(1)) }
-		if !r.until(ctx, patience, changed) {
-			return fmt.Errorf("no answer has changed: %s", p.log.String())
-		}
-		at := r.now()
-		if !r.until(ctx, patience, func() bool { return w.answered(address(1)) == watched }) {
-			return errors.New("not every answer has changed")
-		}
-		failed := *a.failed.Load()
-		first = append(first, float64(at.Sub(failed).Microseconds()))
-		all = append(all, float64(r.now().Sub(failed).Microseconds()))
+		first, all, asking = append(first, f[0]), append(all, f[1]), append(asking, f[2])
 	}
 	m, err := p.memory()
 	if err != nil {
 		return err
 	}
-	t := new(table)
-	t.add("registries", "first changed answer after", fmt.Sprintf("all of %d asked for", watched), "RSS", "PSS")
-	t.add(strconv.Itoa(registries), us(median(first)), us(median(all)), mebibytes(m.rss), mebibytes(m.pss))
-	t.print(r.out)
-	r.printf("From the failing answer to the probe, `fall: 1`; %d rounds, medians. Asking for all takes most of the last column.\n", r.rounds)
+	t.add(strconv.Itoa(registries), us(median(first)), us(median(all)), us(median(asking)), mebibytes(m.rss), mebibytes(m.pss))
 	return nil
+}
+
+// flipOnce turns the target off once everybody answers it. It returns the
+// microseconds to the first changed answer and to the last, and what it takes to ask
+// for all when nothing changes.
+func (r *rig) flipOnce(ctx context.Context, a *responder, w *watch) (f [3]float64, err error) {
+	a.turn(false)
+	if !r.until(ctx, patience, func() bool { return w.answered(address(0)) == watched }) {
+		return f, errors.New("not every registry answers its first replica")
+	}
+	begin := r.now()
+	w.answered(address(0))
+	f[2] = float64(r.now().Sub(begin).Microseconds())
+	a.turn(true)
+	if !r.until(ctx, patience, func() bool { return w.one(address(1)) }) {
+		return f, errors.New("no answer has changed")
+	}
+	at := r.now()
+	if !r.until(ctx, patience, func() bool { return w.answered(address(1)) == watched }) {
+		return f, errors.New("not every answer has changed")
+	}
+	failed := *a.failed.Load()
+	f[0] = float64(at.Sub(failed).Microseconds())
+	f[1] = float64(r.now().Sub(failed).Microseconds())
+	return f, nil
 }
 
 // behindOne writes registries with two replicas, the first of all of them behind one

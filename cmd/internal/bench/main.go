@@ -43,9 +43,10 @@ func (r *rig) root() *cobra.Command {
 	f.IntVar(&r.loadCPU, "load-cpu", 1, "CPU of the load")
 	f.IntVar(&r.rounds, "rounds", 5, "rounds; the median counts")
 	f.DurationVar(&r.duration, "duration", 2*time.Second, "of one measurement")
-	f.IntVar(&r.inFlight, "in-flight", 256, "unanswered queries in a closed loop")
+	f.IntVar(&r.inFlight, "in-flight", 128, "unanswered queries in a closed loop: as many as fit into the smallest of the default socket buffers")
 	f.StringVar(&r.cache, "cache", ".cache/bench", "where the location database is kept")
 	f.DurationVar(&r.limit, "limit", 30*time.Minute, "give up after this time")
+	f.StringVar(&r.intoPath, "into", "", "page in which the tables take the place of those of an earlier run")
 	f.StringVar(&r.outPath, "out", "", "file to write the tables to, too")
 	root.AddCommand(
 		r.command("peers", "Compare servers: one core, the same registry, data and load", (*rig).peers),
@@ -73,10 +74,17 @@ func (r *rig) command(use, short string, run func(*rig, context.Context) error) 
 			return err
 		}
 		defer func() { err = errors.Join(err, r.close()) }()
+		write, err := r.into(r.intoPath, use)
+		if err != nil {
+			return err
+		}
 		r.machine(use)
 		ctx, stop := context.WithTimeout(cmd.Context(), r.limit)
 		defer stop()
-		return run(r, ctx)
+		if err := run(r, ctx); err != nil {
+			return err
+		}
+		return write()
 	}}
 }
 

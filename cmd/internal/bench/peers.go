@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -185,6 +186,8 @@ func (r *rig) peaks(ctx context.Context, servers []*server, all []figures) error
 		r.progress("peak, round %d of %d", round+1, r.rounds)
 		for i, srv := range servers {
 			a := r.closed(srv.addr, "global4")
+			// What a server drops must not keep the loop from sending more.
+			a.timeout = 200 * time.Millisecond
 			m, err := r.measure(ctx, srv.process, &a)
 			if err != nil {
 				return fmt.Errorf("%s: %w", srv.name, err)

@@ -31,10 +31,11 @@ const (
 
 // rig is what all benchmarks have in common.
 type rig struct {
-	portolan, cache, outPath string
-	serverCPU, loadCPU       int
-	rounds, inFlight         int
-	duration, limit          time.Duration
+	portolan, cache    string
+	outPath, intoPath  string
+	serverCPU, loadCPU int
+	rounds, inFlight   int
+	duration, limit    time.Duration
 
 	out, log  io.Writer
 	now       func() time.Time
