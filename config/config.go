@@ -102,6 +102,14 @@ type TCP struct {
 type Admin struct {
 	Socket  string // path of the unix socket; "" for none
 	Metrics string // host:port of the metrics listener; "" for none
+	TCP     AdminTCP
+}
+
+// AdminTCP is the admin API for other machines: with TLS and a token, never without.
+type AdminTCP struct {
+	Listen           string // host:port; "" for none, and then the paths are empty too
+	Certificate, Key string // paths of PEM files
+	TokenFile        string // path of the tokens, one a line
 }
 
 // State is what outlives a restart.

@@ -14,6 +14,7 @@ func (d *decoder) finish(main *source) {
 		d.errs.add(at, "there is no zone to serve", "give one: zones: {example.io: {nameservers: {ns1: [192.0.2.53]}}}")
 	}
 	d.checkServer()
+	d.checkAdmin()
 	owners := d.nameserverNames()
 	zones := newSpeller(d.zoneNames())
 	nested := d.zonesAbove()

@@ -59,6 +59,7 @@ type sections struct {
 	cookies     united[Cookies]
 	rateLimit   united[RateLimit]
 	admin       united[Admin]
+	adminTCP    united[AdminTCP]
 	state       united[State]
 	geo         united[Geo]
 	diagnostics united[Diagnostics]
@@ -93,6 +94,7 @@ func newDecoder(opts Options) *decoder {
 	s.tls, s.cookies = newUnited(d, tlsFields()), newUnited(d, cookiesFields())
 	s.rateLimit = newUnited(d, rateLimitFields())
 	s.admin, s.state = newUnited(d, adminFields()), newUnited(d, stateFields())
+	s.adminTCP = newUnited(d, adminTCPFields())
 	s.geo, s.network = newUnited(d, geoFields()), newSection(d, networkFields())
 	s.diagnostics = newUnited(d, diagnosticsFields())
 	s.zone, s.region = newSection(d, zoneFields()), newSection(d, regionFields())

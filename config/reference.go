@@ -24,6 +24,7 @@ func Reference() []Key {
 		keys("server.cookies.", cookiesFields()),
 		keys("server.rate_limit.", rateLimitFields()),
 		keys("admin.", adminFields()),
+		keys("admin.tcp.", adminTCPFields()),
 		keys("state.", stateFields()),
 		keys("geo.", geoFields()),
 		keys("geo.networks.<name>.", networkFields()),

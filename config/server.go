@@ -100,6 +100,39 @@ func adminFields() []field[Admin] {
 	return []field[Admin]{
 		{name: "socket", typ: "path", def: "/run/portolan/admin.sock", set: into((*cursor).fileOrNone, func(a *Admin) *string { return &a.Socket })},
 		{name: "metrics", typ: "host:port", note: "none", set: into((*cursor).hostPortOrNone, func(a *Admin) *string { return &a.Metrics })},
+		{name: "tcp", typ: "mapping", open: true, set: func(c *cursor, a *Admin) { c.d.sections.adminTCP.add(c, &a.TCP) }},
+	}
+}
+
+func adminTCPFields() []field[AdminTCP] {
+	return []field[AdminTCP]{
+		{name: "listen", typ: "host:port", note: "none", set: into((*cursor).hostPortOrNone, func(t *AdminTCP) *string { return &t.Listen })},
+		{name: "certificate", typ: "path", note: "none", set: into((*cursor).file, func(t *AdminTCP) *string { return &t.Certificate })},
+		{name: "key", typ: "path", note: "none", set: into((*cursor).file, func(t *AdminTCP) *string { return &t.Key })},
+		{name: "token_file", typ: "path", note: "none", set: into((*cursor).file, func(t *AdminTCP) *string { return &t.TokenFile })},
+	}
+}
+
+// checkAdmin sees that a listener for other machines has all that makes it safe.
+func (d *decoder) checkAdmin() {
+	t, tcp := &d.cfg.Admin.TCP, &d.sections.adminTCP
+	missing := func(key, hint string) {
+		at := d.sections.admin.first[d.sections.admin.index["tcp"]]
+		d.errs.add(at.child(key), "is missing", hint)
+	}
+	needs := []struct{ key, hint string }{
+		{"certificate", "name a PEM file: the admin API is served with TLS only"},
+		{"key", "name the PEM file of the certificate's key"},
+		{"token_file", "name a file with a token of at least 32 characters, mode 0600: `openssl rand -hex 32` makes one"},
+	}
+	for _, need := range needs {
+		switch {
+		case t.Listen != "" && !tcp.given(need.key):
+			missing(need.key, need.hint)
+		case t.Listen == "" && tcp.given(need.key):
+			missing("listen", `say where, for example ":9354"`)
+			return
+		}
 	}
 }
 

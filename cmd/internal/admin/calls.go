@@ -80,9 +80,9 @@ func (c *Client) Follow(ctx context.Context, q EventQuery, each func(Event) erro
 				return ctx.Err()
 			}
 			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-				return fmt.Errorf("the server at %s has ended the stream: start again when it is back", c.socket)
+				return fmt.Errorf("the server at %s has ended the stream: start again when it is back", c.where)
 			}
-			return fmt.Errorf("follow the server at %s: %w", c.socket, err)
+			return fmt.Errorf("follow the server at %s: %w", c.where, err)
 		}
 		if err := each(e); err != nil {
 			return err

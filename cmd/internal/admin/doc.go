@@ -1,5 +1,6 @@
 // Package admin is how operators and collectors reach a running server: an HTTP
-// API on a unix socket, and the metrics listener. It holds no state and decides
+// API on a unix socket and, with TLS and a token, for other machines; and the metrics
+// listener. It holds no state and decides
 // nothing; it asks the [API] it was given and writes JSON. openapi.yaml describes
 // the API and is served at /v1/openapi.yaml.
 //

@@ -16,10 +16,15 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 }
 
 // by says who asks: what the request says, else the user at the other end of the
-// unix socket as the system knows them, else nobody.
+// unix socket as the system knows them, or the machine that a token came from, else
+// nobody.
 func by(r *http.Request, said string) string {
 	if said != "" {
 		return said
+	}
+	if r.TLS != nil { // a token says what one may, not who one is
+		host, _, _ := net.SplitHostPort(r.RemoteAddr)
+		return "a token from " + host
 	}
 	c, ok := r.Context().Value(connKey{}).(*net.UnixConn)
 	if !ok {

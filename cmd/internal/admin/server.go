@@ -22,6 +22,7 @@ import (
 type Options struct {
 	Socket   string // path of the unix socket; "" for none
 	Metrics  string // host:port; "" for none
+	Remote   Remote // the zero value for none
 	Gatherer prometheus.Gatherer
 	API      API
 	Log      *slog.Logger
@@ -49,6 +50,7 @@ type Server struct {
 	o       Options
 	socket  net.Listener
 	metrics net.Listener
+	remote  net.Listener
 	servers []*http.Server
 	wg      sync.WaitGroup
 
@@ -75,13 +77,25 @@ func New(o Options) (*Server, error) {
 	}
 	if o.Socket != "" {
 		if s.socket, err = listenUnix(o.Socket); err != nil {
-			if s.metrics != nil {
-				_ = s.metrics.Close()
-			}
-			return nil, fmt.Errorf("admin.socket: %w", err)
+			return nil, errors.Join(fmt.Errorf("admin.socket: %w", err), s.closeListeners())
+		}
+	}
+	if o.Remote.Listen != "" {
+		if s.remote, err = listenRemote(o.Remote); err != nil {
+			return nil, errors.Join(fmt.Errorf("admin.tcp.listen: %w", err), s.closeListeners())
 		}
 	}
 	return s, nil
+}
+
+func (s *Server) closeListeners() error {
+	var errs []error
+	for _, l := range []net.Listener{s.socket, s.metrics, s.remote} {
+		if l != nil {
+			errs = append(errs, l.Close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // listenUnix opens a socket that its owner and group may use. A socket that
@@ -126,6 +140,9 @@ func (s *Server) Start() {
 	if s.socket != nil {
 		s.serve(s.socket, s.routes())
 	}
+	if s.remote != nil {
+		s.serve(s.remote, s.guarded(s.routes()))
+	}
 }
 
 func (s *Server) serve(l net.Listener, h http.Handler) {
@@ -155,11 +172,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	}
 	s.wg.Wait()
 	if len(s.servers) == 0 { // never started
-		for _, l := range []net.Listener{s.socket, s.metrics} {
-			if l != nil {
-				errs = append(errs, l.Close())
-			}
-		}
+		errs = append(errs, s.closeListeners())
 	}
 	return errors.Join(errs...)
 }

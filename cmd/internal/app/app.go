@@ -62,6 +62,7 @@ type App struct {
 	shares       shares
 	server       *server.Server
 	certificate  *certificate
+	remote       *remote
 	admin        *admin.Server
 	metrics      *metrics
 	background   sync.WaitGroup
@@ -260,7 +261,7 @@ func (a *App) bind(w *World) error {
 			Connections: c.TCP.Connections, PerPrefix: c.TCP.PerPrefix, Pipeline: c.TCP.Pipeline,
 			Idle: c.TCP.Idle, Message: c.TCP.Message, Handshake: c.TCP.Handshake,
 		},
-		ListenTLS: c.TLS.Listen, TLS: a.certificate.config(), ProxyFrom: c.ProxyFrom,
+		ListenTLS: c.TLS.Listen, TLS: a.certificate.config("dot"), ProxyFrom: c.ProxyFrom,
 		UDP:         func() server.BatchAnswerer { return a.resolver.Worker(resolver.UDP).Batch() },
 		TCP:         func() server.Answerer { return a.resolver.Worker(resolver.TCP) },
 		TLSAnswerer: func() server.Answerer { return a.resolver.Worker(resolver.TLS) },
@@ -270,8 +271,9 @@ func (a *App) bind(w *World) error {
 	if err != nil {
 		return err
 	}
+	a.remote = newRemote(w.remote, a.o.Now, a.log)
 	a.admin, err = admin.New(admin.Options{
-		Socket: w.Config.Admin.Socket, Metrics: w.Config.Admin.Metrics,
+		Socket: w.Config.Admin.Socket, Metrics: w.Config.Admin.Metrics, Remote: a.remote.options(w.Config.Admin.TCP.Listen),
 		Gatherer: a.metrics.registry, API: a, Log: a.log,
 	})
 	if err != nil {
@@ -335,6 +337,9 @@ func (a *App) Addrs() []netip.AddrPort { return a.server.Addrs() }
 
 // MetricsAddr returns the address of the metrics listener; "" for none.
 func (a *App) MetricsAddr() string { return a.admin.MetricsAddr() }
+
+// AdminAddr returns the address of the admin API for other machines; "" for none.
+func (a *App) AdminAddr() string { return a.admin.RemoteAddr() }
 
 // World returns what is being served.
 func (a *App) World() *World { return a.world.Load() }

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"portolan.dev/config"
 )
 
 // maxPEM bounds the files of a certificate in octets.
@@ -31,32 +29,36 @@ type certificate struct {
 
 // loaded is a certificate as it was read.
 type loaded struct {
-	files config.TLS
-	stamp string // of the files, as far as that tells versions apart
-	pair  tls.Certificate
+	section string // of the configuration
+	files   pemFiles
+	stamp   string // of the files, as far as that tells versions apart
+	pair    tls.Certificate
 }
 
-// loadCertificate reads the files of c.
-func loadCertificate(c config.TLS) (*loaded, error) {
-	l := &loaded{files: c, stamp: pemStamp(c)}
-	chain, err := readFile(c.Certificate, maxPEM)
+// pemFiles are the paths of a certificate and its key.
+type pemFiles struct{ certificate, key string }
+
+// loadCertificate reads the files that a section of the configuration names.
+func loadCertificate(section string, f pemFiles) (*loaded, error) {
+	l := &loaded{section: section, files: f, stamp: fileStamp(f.certificate, f.key)}
+	chain, err := readFile(f.certificate, maxPEM)
 	if err != nil {
-		return nil, fmt.Errorf("server.tls.certificate: %w", err)
+		return nil, fmt.Errorf("%s.certificate: %w", section, err)
 	}
-	key, err := readPrivate(c.Key, maxPEM)
+	key, err := readPrivate(f.key, maxPEM)
 	if err != nil {
-		return nil, fmt.Errorf("server.tls.key: %w", err)
+		return nil, fmt.Errorf("%s.key: %w", section, err)
 	}
 	if l.pair, err = tls.X509KeyPair(chain, key); err != nil {
-		return nil, fmt.Errorf("server.tls: %s and %s: %w: both are PEM, the server's own certificate first", c.Certificate, c.Key, err)
+		return nil, fmt.Errorf("%s: %s and %s: %w: both are PEM, the server's own certificate first", section, f.certificate, f.key, err)
 	}
 	return l, nil
 }
 
-// pemStamp changes when one of the files does.
-func pemStamp(c config.TLS) string {
+// fileStamp changes when one of the files does.
+func fileStamp(paths ...string) string {
 	var text strings.Builder
-	for _, path := range []string{c.Certificate, c.Key} {
+	for _, path := range paths {
 		info, err := os.Stat(path)
 		if err != nil {
 			return ""
@@ -66,12 +68,13 @@ func pemStamp(c config.TLS) string {
 	return text.String()
 }
 
-// config is the configuration of TLS listeners: 1.2 at least, and the protocol of RFC
-// 7858 for whoever asks by name. No client is asked for a certificate.
-func (c *certificate) config() *tls.Config {
+// config is the configuration of TLS listeners: 1.2 at least, and the protocol that
+// clients may ask for by name (RFC 7858 has dot). No client is asked for a
+// certificate.
+func (c *certificate) config(protocol string) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
-		NextProtos: []string{"dot"},
+		NextProtos: []string{protocol},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			c.refresh()
 			l := c.current.Load()
@@ -87,15 +90,15 @@ func (c *certificate) config() *tls.Config {
 func (c *certificate) refresh() {
 	last, now := c.checked.Load(), c.now().Unix()
 	if l := c.current.Load(); l != nil && (now-last >= int64(certificateCheck/time.Second) || now < last) && c.checked.CompareAndSwap(last, now) {
-		if s := pemStamp(l.files); s == l.stamp {
+		if s := fileStamp(l.files.certificate, l.files.key); s == l.stamp {
 			return
 		}
-		next, err := loadCertificate(l.files)
+		next, err := loadCertificate(l.section, l.files)
 		if err != nil {
 			c.log.Warn("a renewed TLS certificate cannot be used; the old one stays", "error", err)
 			return
 		}
 		c.current.Store(next)
-		c.log.Info("the TLS certificate was renewed", "file", l.files.Certificate)
+		c.log.Info("the TLS certificate was renewed", "file", l.files.certificate)
 	}
 }

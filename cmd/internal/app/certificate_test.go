@@ -46,7 +46,7 @@ func TestCertificateIsRenewed(t *testing.T) {
 	dir := t.TempDir()
 	files := config.TLS{Certificate: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
 	writePair(t, files, 1)
-	l, err := loadCertificate(files)
+	l, err := loadCertificate("server.tls", pemFiles{files.Certificate, files.Key})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestCertificateIsRenewed(t *testing.T) {
 	c.current.Store(l)
 	shown := func() int64 {
 		t.Helper()
-		pair, err := c.config().GetCertificate(nil)
+		pair, err := c.config("dot").GetCertificate(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +101,7 @@ func TestCertificateIsRenewed(t *testing.T) {
 	if err := os.Chmod(files.Key, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := loadCertificate(files); err == nil || !strings.Contains(err.Error(), "chmod") {
+	if _, err := loadCertificate("server.tls", pemFiles{files.Certificate, files.Key}); err == nil || !strings.Contains(err.Error(), "chmod") {
 		t.Errorf("a key that all can read: %v", err)
 	}
 }

@@ -57,7 +57,7 @@ func needRestart(b, c *config.Config) (sections []string) {
 		changed bool
 	}{
 		{"server", socketsOf(&b.Server) != socketsOf(&c.Server)},
-		{"admin", b.Admin != c.Admin},
+		{"admin", b.Admin.Socket != c.Admin.Socket || b.Admin.Metrics != c.Admin.Metrics || b.Admin.TCP.Listen != c.Admin.TCP.Listen},
 		{"state.dir", b.State.Dir != c.State.Dir},
 		{"state.memory", b.State.Memory != c.State.Memory},
 	} {

@@ -90,6 +90,7 @@ func (a *App) publishLocked(w *World) {
 		if a.certificate != nil && w.certificate != nil {
 			a.certificate.current.Store(w.certificate)
 		}
+		a.remote.set(w.remote)
 		a.world.Store(w)
 	})
 }

@@ -31,6 +31,7 @@ type World struct {
 	receivers    []*notify.Target
 	cookies      *wire.CookieKeys // nil without a file of secrets
 	certificate  *loaded          // nil without TLS
+	remote       *remoteFiles     // of the admin API for other machines; nil without
 	countryCells []geo.Cell       // of the embedded data, kept for the next reload; nil if that is what is served
 	tableFiles   []fs.FileInfo    // that Table was read from; nil for the embedded data
 	tableDigest  [sha256.Size]byte
@@ -80,10 +81,11 @@ func (s Source) build(previous *World, slots *compile.Slots, numbering *compile.
 	var shown *loaded
 	var tlsErr error
 	if len(c.Server.TLS.Listen) > 0 {
-		shown, tlsErr = loadCertificate(c.Server.TLS)
+		shown, tlsErr = loadCertificate("server.tls", pemFiles{c.Server.TLS.Certificate, c.Server.TLS.Key})
 	}
-	othersErr := errors.Join(receiversErr, cookiesErr, tlsErr)
-	w := &World{Config: c, receivers: receivers, cookies: cookies, certificate: shown}
+	remote, remoteErr := loadRemote(c.Admin.TCP)
+	othersErr := errors.Join(receiversErr, cookiesErr, tlsErr, remoteErr)
+	w := &World{Config: c, receivers: receivers, cookies: cookies, certificate: shown, remote: remote}
 	if err := w.readTable(previous); err != nil {
 		return nil, errors.Join(err, othersErr)
 	}

@@ -8,13 +8,15 @@ import (
 
 // change is what all verbs that change something take.
 type change struct {
-	socket, registry string
-	by, reason       string
+	target
+
+	registry   string
+	by, reason string
 }
 
 // flags adds them. The registry is a glob, and all if it is not given.
 func (c *change) flags(e *env, cmd *cobra.Command) {
-	e.socketFlag(cmd, &c.socket)
+	c.target.flags(e, cmd)
 	cmd.Flags().StringVarP(&c.registry, "registry", "r", "", "only this registry, or those that match a glob")
 	completeFlag(cmd, "registry", e.registryNames)
 	c.whyFlags(e, cmd)
@@ -39,5 +41,3 @@ func (c *change) replicas(region string) (admin.Selector, error) {
 	}
 	return s, nil
 }
-
-func (c *change) client() *admin.Client { return admin.NewClient(c.socket) }

@@ -87,13 +87,17 @@ func (e *env) replicas(cmd *cobra.Command) []admin.Selector {
 		}
 		return out
 	}
-	socket := value(cmd, "socket")
-	if socket == "" {
+	if value(cmd, "socket") == "" {
+		return nil
+	}
+	server := target{socket: value(cmd, "socket"), server: value(cmd, "server"), tokenFile: value(cmd, "token-file"), ca: value(cmd, "ca")}
+	client, err := server.connect(cmd)
+	if err != nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
 	defer cancel()
-	st, err := admin.NewClient(socket).Status(ctx)
+	st, err := client.Status(ctx)
 	if err != nil {
 		return nil
 	}

@@ -37,7 +37,7 @@ the registry of -r are names or globs, and all without.`,
 		},
 		ValidArgsFunction: firstArg(e.regionNames),
 	}
-	e.socketFlag(cmd, &c.socket)
+	c.target.flags(e, cmd)
 	cmd.Flags().StringVarP(&c.registry, "registry", "r", "", "only this registry, or those that match a glob")
 	completeFlag(cmd, "registry", e.registryNames)
 	wait.flags(cmd)

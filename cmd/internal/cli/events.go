@@ -51,7 +51,7 @@ comes; -o json then prints one event a line.`,
 			return out.print(e.out, events, func(w io.Writer) { eventTable(w, events) })
 		},
 	}
-	e.socketFlag(cmd, &c.socket)
+	c.target.flags(e, cmd)
 	outputFlag(cmd, &out)
 	cmd.Flags().StringVarP(&c.registry, "registry", "r", "", "only of this registry, or of those that match a glob")
 	cmd.Flags().StringVar(&q.Region, "region", "", "only of this region, or of those that match a glob")

@@ -13,7 +13,8 @@ import (
 )
 
 func (e *env) explain() *cobra.Command {
-	var path, socket, client, resolver string
+	var path, client, resolver string
+	var server target
 	var out format
 	cmd := &cobra.Command{
 		Use:   "explain REGISTRY --client IP",
@@ -30,7 +31,7 @@ replica were healthy.`,
 			if client == "" && resolver == "" {
 				return usageError{errors.New("nobody asks: name --client or --resolver")}
 			}
-			x, err := e.explanation(cmd, a[0], path, socket, client, resolver)
+			x, err := e.explanation(cmd, a[0], path, &server, client, resolver)
 			if err != nil {
 				return err
 			}
@@ -39,7 +40,7 @@ replica were healthy.`,
 		ValidArgsFunction: firstArg(e.registryNames),
 	}
 	configFlag(cmd, &path)
-	e.socketFlag(cmd, &socket)
+	server.flags(e, cmd)
 	outputFlag(cmd, &out)
 	cmd.Flags().StringVar(&client, "client", "", "address or prefix of the client, as a client subnet carries it")
 	cmd.Flags().StringVar(&resolver, "resolver", "", "address that asks; the client itself if not given")
@@ -59,13 +60,13 @@ func explainTable(w io.Writer, x *admin.Explanation) {
 	}
 }
 
-func (e *env) explanation(cmd *cobra.Command, registry, path, socket, client, resolver string) (admin.Explanation, error) {
+func (e *env) explanation(cmd *cobra.Command, registry, path string, server *target, client, resolver string) (admin.Explanation, error) {
 	asker, subnet, err := admin.Clients(client, resolver)
 	if err != nil {
 		return admin.Explanation{}, usageError{err}
 	}
 	if path == "" {
-		return admin.NewClient(socket).Explain(cmd.Context(), registry, client, resolver)
+		return server.client().Explain(cmd.Context(), registry, client, resolver)
 	}
 	w, err := app.Source{Path: path, Now: e.now}.Build(nil, compile.NewSlots())
 	if err != nil {

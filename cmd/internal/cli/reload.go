@@ -13,7 +13,7 @@ import (
 )
 
 func (e *env) reload() *cobra.Command {
-	var socket string
+	var server target
 	var dry bool
 	var out format
 	cmd := &cobra.Command{
@@ -28,7 +28,7 @@ With --dry-run it only says what would change.`,
 		Example: "  portolan reload --dry-run && portolan reload",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := admin.NewClient(socket).Reload(cmd.Context(), dry)
+			r, err := server.client().Reload(cmd.Context(), dry)
 			if st, ok := errors.AsType[*admin.StatusError](err); ok && st.Code == http.StatusUnprocessableEntity {
 				fmt.Fprintln(e.err, st.Text) // a fault a line
 				return errors.New("the configuration does not load: nothing has changed")
@@ -39,7 +39,7 @@ With --dry-run it only says what would change.`,
 			return out.print(e.out, r, func(w io.Writer) { reloadTable(w, &r) })
 		},
 	}
-	e.socketFlag(cmd, &socket)
+	server.flags(e, cmd)
 	outputFlag(cmd, &out)
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what would change")
 	return cmd

@@ -24,7 +24,7 @@ func (e *env) replication() *cobra.Command {
 
 // replicationFlags adds -r, and -n if name is not nil.
 func (e *env) replicationFlags(cmd *cobra.Command, c *change, name *string) {
-	e.socketFlag(cmd, &c.socket)
+	c.target.flags(e, cmd)
 	cmd.Flags().StringVarP(&c.registry, "registry", "r", "", "registry, by its key or its global name")
 	completeFlag(cmd, "registry", e.registryNames)
 	if name != nil {

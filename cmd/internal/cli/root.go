@@ -23,9 +23,6 @@ const (
 	ExitRefused = 3 // the server refuses the change, and --force may be what is wanted
 )
 
-// defaultSocket is where a server listens for operators unless told otherwise.
-const defaultSocket = "/run/portolan/admin.sock"
-
 // errReported ends a verb with [ExitFailed] when all has been said already.
 var errReported = errors.New("reported")
 
@@ -120,15 +117,6 @@ func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 // configFlag adds -c.
 func configFlag(cmd *cobra.Command, path *string) {
 	cmd.Flags().StringVarP(path, "config", "c", "", "configuration file")
-}
-
-// socketFlag adds --socket, whose default is PORTOLAN_SOCKET.
-func (e *env) socketFlag(cmd *cobra.Command, path *string) {
-	def := e.getenv("PORTOLAN_SOCKET")
-	if def == "" {
-		def = defaultSocket
-	}
-	cmd.Flags().StringVar(path, "socket", def, "admin socket of the running server (or PORTOLAN_SOCKET)")
 }
 
 // needConfig asks for -c where a verb cannot do without.

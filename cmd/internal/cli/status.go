@@ -59,7 +59,7 @@ the last one and ten minutes, and what its last probe saw.`,
 			})
 		},
 	}
-	e.socketFlag(cmd, &c.socket)
+	c.target.flags(e, cmd)
 	outputFlag(cmd, &out)
 	cmd.Flags().StringVarP(&c.registry, "registry", "r", "", "only this registry, or those that match a glob")
 	cmd.Flags().StringVar(&region, "region", "", "only this region, or those that match a glob")

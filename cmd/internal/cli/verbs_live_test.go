@@ -139,7 +139,13 @@ func (w *watched) Write(p []byte) (int, error) {
 
 // watchedEnv is an environment whose output is looked at while the verb runs.
 func watchedEnv(out io.Writer, socket string) *env {
-	return &env{strings.NewReader(""), out, io.Discard, func(string) string { return socket }, func() time.Time { return verbsNow }}
+	getenv := func(key string) string {
+		if key == "PORTOLAN_SOCKET" {
+			return socket
+		}
+		return ""
+	}
+	return &env{strings.NewReader(""), out, io.Discard, getenv, func() time.Time { return verbsNow }}
 }
 
 func TestStatusWatch(t *testing.T) {
