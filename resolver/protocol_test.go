@@ -131,6 +131,21 @@ func TestFlags(t *testing.T) {
 	}
 }
 
+// A response that comes back as a query is not answered, so no loop of two servers, or
+// of one with itself, can begin.
+func TestResponsesAreNotAnswered(t *testing.T) {
+	s := newServer(t, contoso)
+	for _, class := range classes {
+		msg, err := class.query().Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out := s.raw(s.raw(msg)); out != nil {
+			t.Errorf("%s: the response is answered with %x", class.name, out)
+		}
+	}
+}
+
 func TestTypesClassesAndOpcodes(t *testing.T) {
 	s := newServer(t, contoso)
 	for _, tt := range []struct {

@@ -53,7 +53,9 @@ func startWith(t *testing.T, o Options, listen ...string) *Server {
 		o.TCP = func() Answerer { return echo{} }
 	}
 	o.TLSAnswerer = o.TCP
-	o.Log = func(msg string, err error) { t.Logf("%s: %v", msg, err) }
+	if o.Log == nil {
+		o.Log = func(msg string, err error) { t.Logf("%s: %v", msg, err) }
+	}
 	for _, a := range listen {
 		o.Listen = append(o.Listen, netip.MustParseAddrPort(a))
 	}

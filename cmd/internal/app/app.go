@@ -44,13 +44,13 @@ type App struct {
 	log   *slog.Logger
 	slots *compile.Slots
 	// numbering and holds outlive every world: what clients were given does.
-	numbering *compile.Numbering
-	holds     *decide.Holds
-	shared    *activity.Table // what holds lies in; nil for the heap
-	counts    *rrl.Table
-	secret    wire.CookieSecret // of this process, for cookies without a file
-	clock     *clock
-	panics    panics
+	numbering       *compile.Numbering
+	holds           *decide.Holds
+	shared          *activity.Table // what holds lies in; nil for the heap
+	counts          *rrl.Table
+	secret          wire.CookieSecret // of this process, for cookies without a file
+	clock           *clock
+	panics, sockets quiet // lines that could fill the log
 
 	// Long-lived: made by New, ended by Stop.
 	resolver     *resolver.Resolver
@@ -266,7 +266,7 @@ func (a *App) bind(w *World) error {
 		TCP:         func() server.Answerer { return a.resolver.Worker(resolver.TCP) },
 		TLSAnswerer: func() server.Answerer { return a.resolver.Worker(resolver.TLS) },
 		Now:         a.clock.wall, Time: a.o.Now, Idle: a.resolver.SetKeepalive, Panicked: panicked,
-		Log: func(msg string, err error) { a.log.Warn("a socket is in trouble", "trouble", msg, "error", err) },
+		Log: a.socketTrouble,
 	})
 	if err != nil {
 		return err

@@ -65,11 +65,7 @@ type expected struct {
 // One row after the other: what each of them is counted as is compared, too.
 func TestBadInput(t *testing.T) {
 	srv := serve(t, nil, badInputConfig, append(selfSigned(t), file{"example.io.zone", bigTexts()})...)
-	inputs := slices.Concat(headerInputs(), nameInputs(), ednsInputs(), subnetInputs(), optionInputs(), typeInputs(), policyInputs())
-	rows := make(map[string]bool)
-	for _, in := range inputs {
-		number, _, _ := strings.Cut(in.row, " ")
-		rows[number] = true
+	for _, in := range allInputs() {
 		t.Run(in.row, func(t *testing.T) {
 			before := srv.scrape()
 			for _, c := range srv.clients() {
@@ -78,11 +74,11 @@ func TestBadInput(t *testing.T) {
 			in.count(t, before, srv.scrape())
 		})
 	}
-	for want := range strings.FieldsSeq("1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 29 30 31 32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51") {
-		if !rows[want] {
-			t.Errorf("no test of row %s", want)
-		}
-	}
+}
+
+// allInputs are the messages of all rows.
+func allInputs() []badInput {
+	return slices.Concat(headerInputs(), nameInputs(), ednsInputs(), subnetInputs(), optionInputs(), typeInputs(), policyInputs())
 }
 
 // send sends the message over one transport and compares.
