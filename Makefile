@@ -20,6 +20,18 @@ build: ## build bin/portolan
 run: build ## start the example on 127.0.0.1:8053: no root, no network
 	$(BIN) demo
 
+# The version of a package: the last tag, or what the commit is called without one.
+VERSION  ?= $(shell git describe --tags --always 2>/dev/null | sed 's/^v//; /^[0-9]*[.]/!s/^/0~/')
+ARCH     ?= $(shell $(GO) env GOARCH)
+
+.PHONY: deb
+deb: ## build a Debian package in bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags=-s -o $(BIN) ./cmd/portolan
+	rm -rf bin/man bin/completion && mkdir -p bin/completion
+	$(GO) run ./cmd/internal/cli/man bin/man
+	$(BIN) completion bash >bin/completion/portolan.bash
+	VERSION='$(VERSION)' ARCH='$(ARCH)' $(GO) tool -modfile=deploy/tools.mod nfpm package -f deploy/nfpm.yaml -p deb -t bin/
+
 .PHONY: test
 test: build ## run all tests; those that need tools or root skip without them, unless CI is set
 	$(GO) test ./...

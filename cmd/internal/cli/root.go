@@ -43,6 +43,13 @@ func Main(ctx context.Context, args []string, in io.Reader, out, errw io.Writer)
 	return (&env{in, out, errw, os.Getenv, time.Now}).run(ctx, args) //nolint:forbidigo // here the clock is made
 }
 
+// Command returns the command line as a tree of commands, to be described and not
+// run.
+func Command() *cobra.Command {
+	nothing := func(string) string { return "" }
+	return (&env{strings.NewReader(""), io.Discard, io.Discard, nothing, time.Now}).root() //nolint:forbidigo // here the clock is made
+}
+
 func (e *env) run(ctx context.Context, args []string) int {
 	root := e.root()
 	root.SetArgs(args)
