@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -52,7 +53,7 @@ func TestUnprivileged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	command := confinedAs(fmt.Sprint(nobody), fmt.Sprint(nobody), program, "serve", "-c", path)
+	command := confinedAs(strconv.Itoa(nobody), strconv.Itoa(nobody), program, "serve", "-c", path)
 	s := start(t, n, command[0], command[1:]...)
 	s.waitLog(0, "msg=serving")
 	for _, at := range []string{"127.0.0.1", "::1"} {

@@ -21,7 +21,7 @@ import (
 func main() {
 	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintf(os.Stderr, "man: %v\n", err)
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // this is a main
 	}
 }
 
@@ -29,7 +29,7 @@ func run(args []string) error {
 	if len(args) != 1 {
 		return errors.New("the folder to write to is wanted, and nothing else")
 	}
-	if err := os.MkdirAll(args[0], 0o755); err != nil {
+	if err := os.MkdirAll(args[0], 0o750); err != nil {
 		return err
 	}
 	// A fixed day: the same program has the same pages whenever they are written.
