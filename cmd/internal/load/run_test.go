@@ -35,6 +35,11 @@ func startPeer(t *testing.T, answer func(n int64, query []byte) [][]byte) *peer 
 	if err != nil {
 		t.Fatal(err)
 	}
+	return servePeer(t, conn, answer)
+}
+
+func servePeer(t *testing.T, conn *net.UDPConn, answer func(n int64, query []byte) [][]byte) *peer {
+	t.Helper()
 	_ = conn.SetReadBuffer(4 << 20)
 	p := &peer{addr: conn.LocalAddr().(*net.UDPAddr).AddrPort(), answer: answer}
 	done := make(chan struct{})
@@ -132,6 +137,21 @@ func TestClosedLoop(t *testing.T) {
 		}
 		if l := r.Latency; !(l.Min > 0 && l.Min <= l.P50 && l.P50 <= l.P99 && l.P99 <= l.P999 && l.P999 <= l.Max) {
 			t.Errorf("%s: latency %+v", kind, l)
+		}
+	}
+}
+
+// IPv6, also the mapped form of IPv4.
+func TestAddresses(t *testing.T) {
+	conn, err := net.ListenUDP("udp6", &net.UDPAddr{IP: net.IPv6loopback})
+	if err != nil {
+		t.Skip("no IPv6 here: ", err)
+	}
+	six := servePeer(t, conn, once)
+	four := startPeer(t, once)
+	for _, addr := range []netip.AddrPort{six.addr, netip.AddrPortFrom(netip.AddrFrom16(four.addr.Addr().As16()), four.addr.Port())} {
+		if r := run(t, options(t, addr, "global")); r.Answered < 100 || r.Lost > 0 {
+			t.Errorf("%s: %+v", addr, r)
 		}
 	}
 }

@@ -5,8 +5,10 @@ package load
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,10 +20,7 @@ const socketBuffer = 8 << 20
 // connect makes a connected socket that never blocks. Connecting a UDP socket
 // leaves it to the kernel to drop datagrams of any other source.
 func connect(server netip.AddrPort, kind int, timeout time.Duration) (int, error) {
-	family, to := unix.AF_INET, unix.Sockaddr(&unix.SockaddrInet4{Port: int(server.Port()), Addr: server.Addr().Unmap().As4()})
-	if server.Addr().Unmap().Is6() {
-		family, to = unix.AF_INET6, &unix.SockaddrInet6{Port: int(server.Port()), Addr: server.Addr().As16()}
-	}
+	family, to := endpoint(server)
 	fd, err := unix.Socket(family, kind, 0)
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
@@ -43,6 +42,27 @@ func connect(server netip.AddrPort, kind int, timeout time.Duration) (int, error
 		return -1, fmt.Errorf("connect to %s: %w", server, err)
 	}
 	return fd, nil
+}
+
+// endpoint is an address as the system calls want it.
+func endpoint(server netip.AddrPort) (family int, to unix.Sockaddr) {
+	if addr := server.Addr().Unmap(); addr.Is4() {
+		return unix.AF_INET, &unix.SockaddrInet4{Port: int(server.Port()), Addr: addr.As4()}
+	}
+	return unix.AF_INET6, &unix.SockaddrInet6{Port: int(server.Port()), Addr: server.Addr().As16(), ZoneId: zone(server.Addr().Zone())}
+}
+
+// zone is the number of an interface, 0 where none is named. A link-local address
+// needs one.
+func zone(name string) uint32 {
+	if name == "" {
+		return 0
+	}
+	if i, err := net.InterfaceByName(name); err == nil {
+		return uint32(i.Index)
+	}
+	n, _ := strconv.ParseUint(name, 10, 32) // neither name nor number: connecting will fail
+	return uint32(n)
 }
 
 // connected waits for a TCP connection to come about.
