@@ -13,8 +13,9 @@ type parsed struct {
 	root    *yaml.Node
 	parts   []part // of its registries, which are then not below root
 	problem *problem
-	err     error  // of the file system
-	data    []byte // with parts: the whole file
+	err     error         // of the file system
+	data    []byte        // with parts: the whole file
+	blocks  [][]yaml.Node // of a part: where its nodes are, to be given back
 }
 
 func parse(data []byte) parsed { return parseIn(data, partSize) }

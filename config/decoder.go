@@ -15,6 +15,7 @@ type decoder struct {
 	cfg            *Config
 	sections       sections
 	aliased        int // values reached through aliases so far
+	nodes          nodes
 
 	// What has a name, by name, in all files: where it was given first.
 	zones, regions, probes, registries, networks map[string]*place

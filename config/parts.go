@@ -164,12 +164,16 @@ func printable(text []byte) bool {
 }
 
 // parse gives the entries of the part as one mapping.
-func (p part) parse() parsed {
-	root, problem := parseDocument(p.data)
+func (p part) parse(pool *nodes) parsed {
+	root, blocks, ok := parsePlain(p.data, pool)
+	var problem *problem
+	if !ok {
+		root, problem = parseLibrary(p.data)
+	}
 	if root != nil {
 		p.shift(root)
 	}
-	return parsed{root: root, problem: problem}
+	return parsed{root: root, blocks: blocks, problem: problem}
 }
 
 // shift makes the lines of a tree those of the file.

@@ -14,14 +14,22 @@ import (
 // ok is false for everything else, faults included: the library has the last word
 // on all of it. It takes a twentieth of the library's time. FuzzPlain holds the two
 // against one another.
-func parsePlain(data []byte) (root *yaml.Node, ok bool) {
-	p := &plainParser{rest: data, known: make(map[string]plainScalar)}
-	p.next()
-	if p.indent < 0 {
-		return nil, false
+//
+// The nodes are in blocks of the pool, to be given back when the tree has been
+// decoded.
+func parsePlain(data []byte, pool *nodes) (root *yaml.Node, blocks [][]yaml.Node, ok bool) {
+	if len(data) > maxPlain {
+		return nil, nil, false
 	}
-	root = p.block()
-	return root, !p.failed && p.indent < 0
+	p := &plainParser{rest: data, known: make(map[string]plainScalar), pool: pool}
+	if p.next(); p.indent >= 0 {
+		root = p.block()
+	}
+	if root == nil || p.failed || p.indent >= 0 {
+		pool.give(p.blocks)
+		return nil, nil, false
+	}
+	return root, p.blocks, true
 }
 
 // What is deeper or longer than these is left to the library, which knows where to
@@ -39,7 +47,9 @@ type plainParser struct {
 	text   []byte // the current line from there on
 	depth  int
 	failed bool
-	nodes  []yaml.Node            // made, not yet given out
+	nodes  []yaml.Node // of the last block, not yet in use
+	blocks [][]yaml.Node
+	pool   *nodes
 	known  map[string]plainScalar // words met before: bulk repeats them
 }
 
@@ -81,7 +91,8 @@ func (p *plainParser) next() {
 // node gives a node at an offset of the current line's text.
 func (p *plainParser) node(kind yaml.Kind, tag string, offset int) *yaml.Node {
 	if len(p.nodes) == 0 {
-		p.nodes = make([]yaml.Node, 256)
+		p.nodes = p.pool.take()
+		p.blocks = append(p.blocks, p.nodes)
 	}
 	n := &p.nodes[0]
 	p.nodes = p.nodes[1:]

@@ -30,10 +30,11 @@ func shapeOf(n *yaml.Node) shape {
 }
 
 // comparePlain holds the plain parser against the library, and says whether it
-// understood the document.
-func comparePlain(t *testing.T, data []byte) bool {
+// understood the document. The nodes are used again for the next one.
+func comparePlain(t *testing.T, data []byte, pool *nodes) bool {
 	t.Helper()
-	got, ok := parsePlain(data)
+	got, blocks, ok := parsePlain(data, pool)
+	defer pool.give(blocks)
 	if !ok {
 		return false
 	}
@@ -55,8 +56,9 @@ func TestPlain(t *testing.T) {
 		"zone: example.io\nttl: 300s\nport: 443\nyes: no\nx: null\ny: 0x10\nz: 1e3\nd: 2001-02-03", "  a: 1\n  b: 2",
 		"\"a b\": c\n'd': \"e # f: g\"", "a: 2001:db8::1", "a: {}\nb: []",
 	}
+	var pool nodes
 	for _, text := range plain {
-		if !comparePlain(t, []byte(text)) {
+		if !comparePlain(t, []byte(text), &pool) {
 			t.Errorf("not understood:\n%s", text)
 		}
 	}
@@ -66,7 +68,7 @@ func TestPlain(t *testing.T) {
 		"a: b\n  - c", "a: -1", "a: {b}", "a: [b: c]", "{a: b}", "a:b", "a: \"b\" c", "a:\n  - b\n - c", strings.Repeat("- ", 100) + "a", strings.Repeat("k", 1100) + ": 1", "a: b\n- c", "a: \"b\nc\"",
 	}
 	for _, text := range left {
-		if _, ok := parsePlain([]byte(text)); ok {
+		if _, _, ok := parsePlain([]byte(text), nil); ok {
 			t.Errorf("understood:\n%s", text)
 		}
 	}
@@ -77,6 +79,7 @@ func TestPlain(t *testing.T) {
 func TestPlainIsTheLibrary(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	const runs = 4_000
+	var pool nodes
 	understood := 0
 	for range runs {
 		g := yamlWriter{rng: rng}
@@ -86,7 +89,7 @@ func TestPlainIsTheLibrary(t *testing.T) {
 			at := rng.IntN(len(text))
 			text = text[:at] + string("\n :-#,[]{}\"'&*!|>ab1"[rng.IntN(20)]) + text[at+rng.IntN(2):]
 		}
-		if comparePlain(t, []byte(text)) {
+		if comparePlain(t, []byte(text), &pool) {
 			understood++
 		}
 	}
@@ -157,14 +160,15 @@ func FuzzPlain(f *testing.F) {
 		f.Add([]byte(g.text.String()))
 	}
 	f.Add(large(0, 2, 2))
-	f.Fuzz(func(t *testing.T, data []byte) { comparePlain(t, data) })
+	var pool nodes
+	f.Fuzz(func(t *testing.T, data []byte) { comparePlain(t, data, &pool) })
 }
 
 // BenchmarkParse is a file of 1,000 registries without what is made of it.
 func BenchmarkParse(b *testing.B) {
 	data := large(0, 1000, 8)
 	for name, parse := range map[string]func([]byte){
-		"plain":   func(data []byte) { parsePlain(data) },
+		"plain":   func(data []byte) { parsePlain(data, nil) },
 		"library": func(data []byte) { _, _ = parseLibrary(data) },
 	} {
 		b.Run(name, func(b *testing.B) {

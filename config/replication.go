@@ -56,7 +56,7 @@ func dataFields() []field[DataEndpoint] {
 
 func decodeRegistries(c *cursor, v *Config) {
 	decodeEntries(c, v)
-	for _, p := range ahead(c.source.parts, part.parse) {
+	for _, p := range ahead(c.source.parts, func(p part) parsed { return p.parse(&c.d.nodes) }) {
 		if p.problem != nil {
 			// The words and the place are those for the file as a whole.
 			if _, whole := parseLibrary(c.source.data); whole != nil {
@@ -66,6 +66,7 @@ func decodeRegistries(c *cursor, v *Config) {
 			return
 		}
 		decodeEntries(&cursor{place: c.place, d: c.d, node: p.root}, v)
+		c.d.nodes.give(p.blocks)
 	}
 }
 

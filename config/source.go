@@ -69,10 +69,8 @@ func (p *problem) add(src *source, errs *report) {
 // parseDocument gives the root node of the one document in data, nil for a
 // document without content.
 func parseDocument(data []byte) (*yaml.Node, *problem) {
-	if len(data) <= maxPlain {
-		if root, ok := parsePlain(data); ok {
-			return root, nil
-		}
+	if root, _, ok := parsePlain(data, nil); ok {
+		return root, nil
 	}
 	return parseLibrary(data)
 }

@@ -136,7 +136,9 @@ func (a *Availability) Masks() decide.Masks {
 // Set publishes both masks without remembering it as a change: the state that a
 // snapshot begins with. Calls must not run at the same time as one another.
 func (a *Availability) Set(m decide.Masks) {
-	a.routed.Store(uint64(m.Routed))
+	if a.routed.Load() != uint64(m.Routed) { // most changes are of health, and a store costs more
+		a.routed.Store(uint64(m.Routed))
+	}
 	a.up.Store(uint64(m.Up))
 }
 
