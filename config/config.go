@@ -157,6 +157,7 @@ type Zone struct {
 	Records     string // path of an RFC 1035 master file; "" for none
 	TTL         time.Duration
 	NegativeTTL time.Duration // SOA MINIMUM (RFC 2308 section 4)
+	Transfer    Transfer
 	Pos         Pos
 }
 

@@ -25,6 +25,7 @@ func (d *decoder) finish(main *source) {
 			d.checkNested(r, at, nested)
 		}
 	}
+	d.warnTransfers()
 	d.checkTargets(owners)
 	d.checkProbes()
 	d.checkRegions()

@@ -21,6 +21,7 @@ type decoder struct {
 	zones, regions, probes, registries, networks map[string]*place
 	prefixes                                     map[netip.Prefix]*place
 	receivers                                    map[string]*place // by URL
+	transfers                                    map[string]*place // by zone
 
 	// References are checked when every file is read: what they name may stand
 	// in a later one. Of a region only the first is kept, and of a probe those that
@@ -66,6 +67,7 @@ type sections struct {
 	diagnostics united[Diagnostics]
 	network     *section[Network]
 	zone        *section[Zone]
+	transfer    *section[Transfer]
 	region      *section[Region]
 	probe       *section[Probe]
 	registry    *section[Registry]
@@ -89,6 +91,7 @@ func newDecoder(opts Options) *decoder {
 		regionsInUse: map[string]bool{},
 		prefixes:     map[netip.Prefix]*place{},
 		receivers:    map[string]*place{},
+		transfers:    map[string]*place{},
 	}
 	s := &d.sections
 	s.server, s.tcp = newUnited(d, serverFields()), newUnited(d, tcpFields())
@@ -99,6 +102,7 @@ func newDecoder(opts Options) *decoder {
 	s.geo, s.network = newUnited(d, geoFields()), newSection(d, networkFields())
 	s.diagnostics = newUnited(d, diagnosticsFields())
 	s.zone, s.region = newSection(d, zoneFields()), newSection(d, regionFields())
+	s.transfer = newSection(d, transferFields())
 	s.probe = newSection(d, probeFields())
 	s.registry, s.sticky = newSection(d, registryFields()), newSection(d, stickyFields())
 	s.replica, s.data = newSection(d, replicaFields()), newSection(d, dataFields())

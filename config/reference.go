@@ -30,6 +30,7 @@ func Reference() []Key {
 		keys("geo.networks.<name>.", networkFields()),
 		keys("diagnostics.", diagnosticsFields()),
 		keys("zones.<zone>.", zoneFields()),
+		keys("zones.<zone>.transfer.", transferFields()),
 		keys("regions.<region>.", regionFields()),
 		keys("probes.<probe>.", probeFields()),
 		keys("registries.<key>.", registryFields()),

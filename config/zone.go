@@ -12,6 +12,7 @@ func zoneFields() []field[Zone] {
 		{name: "records", typ: "path", note: "none", set: into((*cursor).file, func(z *Zone) *string { return &z.Records })},
 		{name: "ttl", typ: "duration", def: "1h", set: into((*cursor).ttl, func(z *Zone) *time.Duration { return &z.TTL })},
 		{name: "negative_ttl", typ: "duration", def: "60s", set: into((*cursor).ttl, func(z *Zone) *time.Duration { return &z.NegativeTTL })},
+		{name: "transfer", typ: "mapping", note: "nobody", set: decodeTransfer},
 	}
 }
 

@@ -23,6 +23,11 @@ func (w *Worker) answer(p *reply, d wire.Disposition, dst []byte, from netip.Add
 		w.counters.dropped.Add(1)
 		return dst
 	}
+	if d == wire.Reject {
+		if out, ok := w.signed(p, dst, from, now); ok {
+			return out
+		}
+	}
 	p.begin(dst, w.transport)
 	bad := p.q.EDNS.CookieLen != 0 && !w.checkCookie(p, from.Addr(), now)
 	switch {

@@ -57,6 +57,10 @@ type Snapshot struct {
 	Cookies *wire.CookieKeys
 	// Limits bounds the responses a second to one address over UDP; nil for no limit.
 	Limits *rrl.Limiter
+	// Transfers answers what needs more than one message, or a signature; nil
+	// refuses both.
+	Transfers Transfers
+
 	// UDPSize bounds UDP responses, 512 to 4096 octets (RFC 9715).
 	UDPSize int
 	// ECS says whether client subnets are honored and echoed (RFC 7871).
@@ -72,6 +76,18 @@ type Snapshot struct {
 	// Excluded says why a replica is not up or not routed and since when, for
 	// _explain. May be nil. It must be safe for concurrent use.
 	Excluded func(registry int, region uint8) string
+}
+
+// Transfers gives zones to secondaries, off the path of a query. It must be safe for
+// concurrent use.
+type Transfers interface {
+	// Serve answers msg if it asks for a zone that the asker may have, with one call
+	// of send for each message, and reports whether it did.
+	Serve(msg []byte, from netip.AddrPort, now int64, send func([]byte) error) (taken bool)
+	// Answer appends the response to msg, which has a TSIG record, to dst: what
+	// answer returns for the message without it, signed, or why not. Nothing
+	// appended: it cannot be answered.
+	Answer(dst, msg []byte, now int64, answer func(msg []byte) []byte) []byte
 }
 
 // Registry is one registry as the path of a query sees it.

@@ -14,6 +14,7 @@ import (
 	"portolan.dev/health"
 	"portolan.dev/resolver"
 	"portolan.dev/resolver/decide"
+	"portolan.dev/resolver/transfer"
 	"portolan.dev/resolver/wire"
 	"portolan.dev/resolver/zone"
 )
@@ -40,8 +41,9 @@ type Options struct {
 	Now time.Time
 	// Identity stands in where the configuration has none; usually the host name.
 	Identity string
-	// ReadFile reads the files that the configuration names (os.ReadFile).
-	ReadFile func(name string) ([]byte, error)
+	// ReadFile reads the files that the configuration names (os.ReadFile), and
+	// ReadSecret those that others may not read; nil for ReadFile.
+	ReadFile, ReadSecret func(name string) ([]byte, error)
 }
 
 // Result is a compiled configuration.
@@ -51,6 +53,8 @@ type Result struct {
 	Endpoints []health.Endpoint
 	// Targets is what must be resolved in the background.
 	Targets []Target
+	// Transfers is what secondaries may have; nil for nothing.
+	Transfers *transfer.Set
 	// Index gives the number of a registry by its key.
 	Index map[string]int
 	// Places are where clients are, for the next compilation.
@@ -74,6 +78,9 @@ type Target struct {
 // Compile builds a snapshot from a configuration that config.Load has accepted.
 // All faults are returned, joined.
 func Compile(c *config.Config, o Options) (*Result, error) {
+	if o.ReadSecret == nil {
+		o.ReadSecret = o.ReadFile
+	}
 	if o.Numbering == nil {
 		o.Numbering = NewNumbering()
 	}
@@ -85,6 +92,7 @@ func Compile(c *config.Config, o Options) (*Result, error) {
 		b.reserve()
 		b.registries()
 		b.records()
+		b.transfers()
 	}
 	b.probes()
 	if len(b.errs) > 0 {

@@ -16,6 +16,8 @@ type content struct {
 	b    *builder
 	id   int
 	apex []byte
+	soa  zone.SOA
+	ns   zone.Set
 	// at is what stands at the apex but SOA and NS, once the zone is added; nil for
 	// nothing.
 	at *staticName

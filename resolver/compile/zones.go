@@ -78,6 +78,7 @@ func (b *builder) zones() bool {
 // apex adds zone id with what stands at its apex.
 func (b *builder) apex(id int, a *zoneApex) error {
 	c := b.content(id, a.name)
+	c.soa, c.ns = a.soa, a.ns
 	rest := []zone.Set{a.ns}
 	at, ok := b.static[id][string(a.name)]
 	if ok {

@@ -38,6 +38,13 @@ type BatchAnswerer interface {
 	Answer(dst []byte, i int, now int64) []byte
 }
 
+// Streamer is an [Answerer] of streams that also gives responses of several messages.
+type Streamer interface {
+	// Stream answers msg if the response to it takes several messages, with one call
+	// of send for each, and reports whether it does. It stops when send fails.
+	Stream(msg []byte, from netip.AddrPort, now int64, send func(msg []byte) error) (taken bool)
+}
+
 // BatchSize is how many queries are received together at most.
 const BatchSize = 64
 

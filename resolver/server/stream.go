@@ -41,6 +41,8 @@ func (s *Server) acceptLoop(l *net.TCPListener, a Answerer, config *tls.Config) 
 			continue
 		}
 		c := &streamConn{conn: conn, raw: conn, a: a, s: s}
+		c.streamer, _ = a.(Streamer)
+		c.sender = c.send
 		c.from = conn.RemoteAddr().(*net.TCPAddr).AddrPort()
 		c.from = netip.AddrPortFrom(c.from.Addr().Unmap().WithZone(""), c.from.Port())
 		s.conns.add(c, &s.stats)
@@ -61,13 +63,16 @@ func (s *Server) acceptLoop(l *net.TCPListener, a Answerer, config *tls.Config) 
 // streamConn is one connection. Its goroutine reads what has come, answers all of
 // it in order, and writes the responses together.
 type streamConn struct {
-	conn    net.Conn // raw, or TLS over it
-	raw     *net.TCPConn
-	s       *Server
-	a       Answerer
-	from    netip.AddrPort
-	served  int
-	in, out []byte // received and not yet answered; answered and not yet sent
+	conn net.Conn // raw, or TLS over it
+	raw  *net.TCPConn
+	s    *Server
+	a    Answerer
+	// streamer is a, if it gives responses of several messages.
+	streamer Streamer
+	sender   func([]byte) error // send, made once
+	from     netip.AddrPort
+	served   int
+	in, out  []byte // received and not yet answered; answered and not yet sent
 
 	// Where the connection is in the table; guarded by its mutex.
 	prefix          netip.Prefix
@@ -151,6 +156,9 @@ func (c *streamConn) answerAll() bool {
 // (a runt or a response as query) ends the connection: on a stream that peer is
 // broken.
 func (c *streamConn) answer(msg []byte) bool {
+	if c.streamer != nil && c.streamer.Stream(msg, c.from, c.s.o.Time().Unix(), c.sender) {
+		return c.count()
+	}
 	start := len(c.out)
 	c.out = append(c.out, 0, 0)
 	c.out = c.a.Answer(c.out, msg, c.from, c.s.o.Time().Unix())
@@ -160,8 +168,27 @@ func (c *streamConn) answer(msg []byte) bool {
 		return false
 	}
 	binary.BigEndian.PutUint16(c.out[start:], uint16(n))
+	return c.count()
+}
+
+// count counts a query and reports whether the connection may have another.
+func (c *streamConn) count() bool {
 	c.served++
 	return c.s.o.Limits.Pipeline == 0 || c.served < c.s.o.Limits.Pipeline
+}
+
+// errGone ends a response of many messages.
+var errGone = errors.New("the client is gone, or too slow")
+
+// send sends one message of several, behind all that waits to be sent. It fails when
+// the client is gone or too slow.
+func (c *streamConn) send(msg []byte) error {
+	c.out = binary.BigEndian.AppendUint16(c.out, uint16(len(msg)))
+	c.out = append(c.out, msg...)
+	if !c.flush() {
+		return errGone
+	}
+	return nil
 }
 
 // fill waits for more: as long as idling is allowed at the start of a query,

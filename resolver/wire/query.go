@@ -58,6 +58,9 @@ func (q *Query) Question() []byte {
 	return q.msg[HeaderLen : HeaderLen+int(q.nameLen)+4]
 }
 
+// Message returns the message that was parsed, as received.
+func (q *Query) Message() []byte { return q.msg }
+
 // Parse takes msg apart and says what to do with it. Header policy comes first
 // and is the same for every transport.
 func (q *Query) Parse(msg []byte) Disposition {
@@ -79,6 +82,23 @@ func (q *Query) Parse(msg []byte) Disposition {
 		return q.reject(RcodeNotImp)
 	}
 	return q.parseSections()
+}
+
+// WantsTransfer reports whether msg, which came over a stream, is a query of type AXFR
+// or IXFR (RFC 5936 section 2.1, RFC 1995 section 3). It reads no further.
+func WantsTransfer(msg []byte) bool {
+	if len(msg) < HeaderLen+5 || binary.BigEndian.Uint16(msg[2:])&(FlagQR|opcodeMask) != 0 || binary.BigEndian.Uint16(msg[4:]) != 1 {
+		return false
+	}
+	off := HeaderLen
+	for off < len(msg) && msg[off] != 0 && msg[off] < 64 {
+		off += int(msg[off]) + 1
+	}
+	if off+5 > len(msg) || msg[off] != 0 {
+		return false
+	}
+	t := binary.BigEndian.Uint16(msg[off+1:])
+	return t == TypeAXFR || t == TypeIXFR
 }
 
 // parseSections walks the sections of a QUERY by the counts of its header.

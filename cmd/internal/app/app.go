@@ -23,6 +23,7 @@ import (
 	"portolan.dev/resolver/decide"
 	"portolan.dev/resolver/rrl"
 	"portolan.dev/resolver/server"
+	"portolan.dev/resolver/transfer"
 	"portolan.dev/resolver/wire"
 )
 
@@ -59,6 +60,7 @@ type App struct {
 	record       *record
 	given        *given
 	notifier     *notify.Notifier
+	secondaries  *transfer.Notifier
 	shares       shares
 	server       *server.Server
 	certificate  *certificate
@@ -116,6 +118,7 @@ func (a *App) wire(w *World, left *activity.Left) error {
 	}
 	a.resolver = resolver.New(w.Compiled.Snapshot, a.secret)
 	a.metrics = newMetrics(a)
+	a.secondaries = a.newSecondaries()
 	if a.given, err = newGiven(a); err != nil {
 		return err
 	}
@@ -288,6 +291,7 @@ func (a *App) Start() {
 	a.cancel = cancel
 	a.background.Go(func() { a.monitor.Run(ctx) })
 	a.background.Go(func() { a.availability.schedule(ctx) })
+	a.background.Go(func() { a.secondaries.Run(ctx) })
 	a.background.Go(func() { a.clock.run(ctx, a.log) })
 	a.background.Go(func() { a.given.run(ctx) })
 	a.background.Go(func() { a.keepSaving(ctx) })

@@ -87,6 +87,7 @@ func (a *App) publishLocked(w *World) {
 			carrySerials(old, w)
 		}
 		a.resolver.Swap(s)
+		a.secondaries.Set(w.Compiled.Transfers)
 		if a.certificate != nil && w.certificate != nil {
 			a.certificate.current.Store(w.certificate)
 		}

@@ -105,6 +105,7 @@ func (s Source) build(previous *World, slots *compile.Slots, numbering *compile.
 		Table: w.Table, CountryCells: w.countryCells, Places: places, Previous: served, Slots: slots, Numbering: numbering, Seed: rand.Uint64(), //nolint:gosec // spoils guessing, guards no secret
 		Now:      s.Now(),
 		Identity: identity, ReadFile: os.ReadFile,
+		ReadSecret: func(name string) ([]byte, error) { return readPrivate(name, maxSecrets) },
 	})
 	if err = errors.Join(err, othersErr); err != nil {
 		return nil, err
