@@ -4,6 +4,7 @@ package activity
 
 import (
 	"fmt"
+	"time"
 
 	"portolan.dev/resolver/decide"
 )
@@ -18,6 +19,9 @@ type Table struct {
 func Create(path string, _ int) (t *Table, left *Left, why, err error) {
 	return nil, nil, nil, fmt.Errorf("%s: shared memory is %w", path, ErrUnsupported)
 }
+
+// Sweep does nothing.
+func Sweep(string, time.Time) int { return 0 }
 
 // Name does nothing.
 func (*Table) Name([decide.MaxRegions]string, func(from int) []string) error { return nil }

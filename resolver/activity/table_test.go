@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"portolan.dev/resolver/decide"
 )
@@ -328,4 +329,51 @@ func FuzzRead(f *testing.F) {
 			}
 		})
 	})
+}
+
+// What nobody comes back for is removed once it does not matter any more, and nothing
+// else.
+func TestSweep(t *testing.T) {
+	dir := folder(t)
+	now := time.Now()
+	later := now.Add(2 * decide.Keep * time.Second)
+	make := func(state string, seen time.Time) string {
+		t.Helper()
+		path := Path(dir, state, 7)
+		table, _ := create(t, path)
+		publish(t, table, 1)
+		table.Holds.Put(decide.NewKey(1, 1, 2, 3), decide.Entry{LastSeen: uint32(seen.Unix())})
+		return path
+	}
+	alone := func(path string) string { // as after a kill: without the lock
+		t.Helper()
+		left := killed(t, path)
+		if err := os.Rename(left, path); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, now, now); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	mine, stale, active := alone(make("/mine", now)), alone(make("/stale", now)), alone(make("/active", later))
+	used := make("/used", now)
+	if err := os.Chtimes(used, now, now); err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(dir, "portolan-8-0123456789abcdef")
+	if err := os.Rename(alone(make("/other", now)), other); err != nil {
+		t.Fatal(err)
+	}
+	if n := Sweep(mine, now); n != 0 {
+		t.Errorf("%d removed while they matter", n)
+	}
+	if n := Sweep(mine, later); n != 1 {
+		t.Errorf("%d removed, want 1", n)
+	}
+	for path, stays := range map[string]bool{mine: true, stale: false, active: true, used: true, other: true} {
+		if _, err := os.Lstat(path); (err == nil) != stays {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
 }

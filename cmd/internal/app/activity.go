@@ -33,6 +33,9 @@ func (a *App) openActivity(w *World) (left *activity.Left) {
 	if why != nil && !errors.Is(why, fs.ErrNotExist) {
 		a.log.Warn("the activity table that was left is not usable; what was saved last is", "path", path, "error", why)
 	}
+	if n := activity.Sweep(path, a.o.Now()); n > 0 {
+		a.log.Info("tables of servers that did not come back were removed", "folder", folder, "tables", n)
+	}
 	a.shared, a.holds = t, t.Holds
 	return left
 }

@@ -101,8 +101,10 @@ func New(o Options) (*App, error) {
 	if err := a.openRecord(w); err != nil {
 		return nil, err
 	}
-	if err := a.wire(w, a.openActivity(w)); err != nil {
-		return nil, errors.Join(err, a.closeShared(false), a.record.store.Close())
+	left := a.openActivity(w)
+	if err := a.wire(w, left); err != nil {
+		// Nobody was served: without anything left, all there is was saved before.
+		return nil, errors.Join(err, a.closeShared(left == nil), a.record.store.Close())
 	}
 	settleMemory()
 	return a, nil

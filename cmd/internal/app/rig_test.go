@@ -23,6 +23,7 @@ import (
 	"github.com/miekg/dns"
 
 	"portolan.dev/cmd/internal/app"
+	"portolan.dev/resolver/activity"
 )
 
 // patience bounds every wait for something that has to happen.
@@ -133,7 +134,10 @@ func newServer(tb testing.TB, text string, o app.Options) *server {
 		tb.Fatal(err)
 	}
 	s := &server{dir: dir, path: filepath.Join(dir, "portolan.yaml"), logs: new(logs)}
-	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+	tb.Cleanup(func() {
+		_ = os.RemoveAll(dir)
+		_ = os.Remove(activity.Path("/dev/shm", filepath.Join(dir, "state"), os.Geteuid())) // of one that did not start
+	})
 	s.write(tb, text)
 	data, err := places()
 	if err != nil {

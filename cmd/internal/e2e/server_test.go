@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"portolan.dev/resolver/activity"
 )
 
 // server is a running `portolan serve`.
@@ -52,12 +54,20 @@ func serve(t *testing.T, n *netns, config string, files ...file) *server {
 		if !s.ended() {
 			s.stop()
 		}
+		forget(s.dir)
 	})
 	s.learn(s.waitLog(0, "msg=serving"))
 	if line := s.log.line(0, `msg="serving TLS"`); line != "" {
 		s.tls = s.addressesIn(line)
 	}
 	return s
+}
+
+// forget removes what a server that was killed has left in memory for the next one.
+func forget(dir string) {
+	for _, state := range []string{dir, filepath.Join(dir, "state")} {
+		_ = os.Remove(activity.Path("/dev/shm", state, os.Geteuid())) // most end otherwise, and leave nothing
+	}
 }
 
 // configure writes the configuration; a running server has not seen it yet.
