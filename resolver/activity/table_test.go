@@ -337,7 +337,7 @@ func TestSweep(t *testing.T) {
 	dir := folder(t)
 	now := time.Now()
 	later := now.Add(2 * decide.Keep * time.Second)
-	make := func(state string, seen time.Time) string {
+	leave := func(state string, seen time.Time) string {
 		t.Helper()
 		path := Path(dir, state, 7)
 		table, _ := create(t, path)
@@ -356,13 +356,13 @@ func TestSweep(t *testing.T) {
 		}
 		return path
 	}
-	mine, stale, active := alone(make("/mine", now)), alone(make("/stale", now)), alone(make("/active", later))
-	used := make("/used", now)
+	mine, stale, active := alone(leave("/mine", now)), alone(leave("/stale", now)), alone(leave("/active", later))
+	used := leave("/used", now)
 	if err := os.Chtimes(used, now, now); err != nil {
 		t.Fatal(err)
 	}
 	other := filepath.Join(dir, "portolan-8-0123456789abcdef")
-	if err := os.Rename(alone(make("/other", now)), other); err != nil {
+	if err := os.Rename(alone(leave("/other", now)), other); err != nil {
 		t.Fatal(err)
 	}
 	if n := Sweep(mine, now); n != 0 {
