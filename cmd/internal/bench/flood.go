@@ -92,14 +92,14 @@ func (r *rig) soak(ctx context.Context, p *portolan, mix string, long time.Durat
 	}
 	const looks = 10
 	t := new(table)
-	t.add("minutes of random clients", "answers so far", "RSS", "PSS")
+	t.add("after so long of random clients", "answers so far", "RSS", "PSS")
 	answers := uint64(0)
 	for i := range looks + 1 {
 		m, err := p.memory()
 		if err != nil {
 			return err
 		}
-		t.add(fmt.Sprintf("%.1f", long.Minutes()*float64(i)/looks), fmt.Sprintf("%.1f M", float64(answers)/1e6), mebibytes(m.rss), mebibytes(m.pss))
+		t.add((long * time.Duration(i) / looks).String(), fmt.Sprintf("%.1f M", float64(answers)/1e6), mebibytes(m.rss), mebibytes(m.pss))
 		if i == looks {
 			break
 		}

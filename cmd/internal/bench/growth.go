@@ -20,7 +20,7 @@ import (
 const replicasOf = 8
 
 func (r *rig) growth() *cobra.Command {
-	sizes, regions := []int{1, 10, 100, 1000, 10_000, 100_000}, []int{4, 16, 30, 60}
+	sizes, regions := []int{1, 10, 100, 1000, 10_000, 100_000}, []int{4, 30, 60}
 	cmd := r.command("growth", "Measure from one registry to very many, and from few regions to many", func(r *rig, ctx context.Context) error {
 		return r.grow(ctx, sizes, regions)
 	})

@@ -164,10 +164,11 @@ func TestStrangeAnswers(t *testing.T) {
 		otherID, otherName, isQuery := reply(query), reply(query), append([]byte(nil), query...)
 		otherID[0] ^= 0x80
 		otherName[15] ^= 1
+		otherName[3] = 2 // SERVFAIL shows who was believed
 		return [][]byte{otherID, otherName, isQuery, {1, 2, 3}, good, good}
 	})
 	r := run(t, options(t, p.addr, "global"))
-	if r.Answered < 10 || r.Lost > 0 || r.Stray < 4*r.Answered {
+	if r.Answered < 10 || r.Lost > 0 || r.Stray < 4*r.Answered || r.Rcodes["NXDOMAIN"] != r.Answered {
 		t.Errorf("%+v", r)
 	}
 }
