@@ -19,6 +19,7 @@ type scratch struct {
 	data   [][]byte
 	octets []byte
 	alias  []wire.RR
+	labels []string
 }
 
 // addressSets returns the RRsets of addresses, A first. They are overwritten by the

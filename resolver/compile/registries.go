@@ -117,14 +117,16 @@ func (b *builder) byRegion(r *config.Registry, configured *decide.Mask) ([]*conf
 	return ordered, nil
 }
 
-// labels returns the labels of the regions in a mask, in order.
+// labels returns the labels of the regions in a mask, in order. They are overwritten
+// by the next call.
 func (b *builder) labels(m decide.Mask) []string {
-	labels := make([]string, 0, m.Count())
+	labels := b.scratch.labels[:0]
 	for i := range b.s.Regions {
 		if m.Has(uint8(i)) {
 			labels = append(labels, b.s.Regions[i].Label)
 		}
 	}
+	b.scratch.labels = labels
 	return labels
 }
 

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -11,22 +12,24 @@ import (
 type Slots struct {
 	mu     sync.Mutex
 	blocks []Block
-	latest map[string]int // 1 + index in blocks, by registry key
+	latest map[string]int      // 1 + index in blocks, by registry key
+	sets   map[string][]string // of labels, by all of them: most registries have the regions of others
 	next   uint32
 }
 
 // Block is the run of slots of one registry: one per region, in order.
 type Block struct {
 	Registry string   // its key
-	Regions  []string // labels
+	Regions  []string // labels; shared, not to be changed
 	First    uint32
 	earlier  int // 1 + index of the block the registry had before; 0 for none
 }
 
 // NewSlots returns a Slots that has handed out nothing.
-func NewSlots() *Slots { return &Slots{latest: make(map[string]int)} }
+func NewSlots() *Slots { return &Slots{latest: make(map[string]int), sets: make(map[string][]string)} }
 
-// block returns the first slot of a registry with these regions.
+// block returns the first slot of a registry with these regions. It does not keep
+// the slice.
 func (s *Slots) block(registry string, regions []string) uint32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -35,8 +38,12 @@ func (s *Slots) block(registry string, regions []string) uint32 {
 			return s.blocks[i-1].First
 		}
 	}
+	set := strings.Join(regions, " ")
+	if _, known := s.sets[set]; !known {
+		s.sets[set] = slices.Clone(regions)
+	}
 	first := s.next
-	s.blocks = append(s.blocks, Block{registry, regions, first, s.latest[registry]})
+	s.blocks = append(s.blocks, Block{registry, s.sets[set], first, s.latest[registry]})
 	s.latest[registry] = len(s.blocks)
 	s.next += uint32(len(regions))
 	return first

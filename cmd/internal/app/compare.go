@@ -100,13 +100,13 @@ func registryChanges(old, next *World) (changes []admin.RegistryChange) {
 }
 
 // replicasSaid returns the digests of the replicas of a registry.
-func (w *World) replicasSaid(registry int) []uint64 {
+func (w *World) replicasSaid(registry int) []uint32 {
 	r := &w.Compiled.Snapshot.Registries[registry]
 	return w.said.replicas[r.First : int(r.First)+r.Configured.Count()]
 }
 
-func (w *World) replicasByLabel(registry int) map[string]uint64 {
-	s, out := w.Compiled.Snapshot, make(map[string]uint64)
+func (w *World) replicasByLabel(registry int) map[string]uint32 {
+	s, out := w.Compiled.Snapshot, make(map[string]uint32)
 	for i := range s.Regions {
 		if s.Registries[registry].Configured.Has(uint8(i)) {
 			out[s.Regions[i].Label] = w.said.replicas[s.ReplicaNumber(registry, uint8(i))]
@@ -115,7 +115,7 @@ func (w *World) replicasByLabel(registry int) map[string]uint64 {
 	return out
 }
 
-func compareReplicas(before, after map[string]uint64) (added, removed, changed []string) {
+func compareReplicas(before, after map[string]uint32) (added, removed, changed []string) {
 	for region, is := range after {
 		switch was, ok := before[region]; {
 		case !ok:

@@ -26,7 +26,7 @@ type facts struct {
 // said is what the configuration of a world says, as far as it is kept.
 type said struct {
 	registries []facts  // by registry
-	replicas   []uint64 // digests, by replica number of the snapshot
+	replicas   []uint32 // digests, by replica number of the snapshot
 }
 
 func newSaid(c *config.Config, compiled *compile.Result) said {
@@ -35,7 +35,7 @@ func newSaid(c *config.Config, compiled *compile.Result) said {
 	for i := range s.Regions {
 		numbers[s.Regions[i].Name] = uint8(i)
 	}
-	out := said{make([]facts, len(c.Registries)), make([]uint64, len(s.Replicas))}
+	out := said{make([]facts, len(c.Registries)), make([]uint32, len(s.Replicas))}
 	var d digester
 	for i := range c.Registries {
 		r := &c.Registries[i]
@@ -48,7 +48,7 @@ func newSaid(c *config.Config, compiled *compile.Result) said {
 		}
 		for j := range r.Replicas {
 			p := &r.Replicas[j]
-			out.replicas[s.ReplicaNumber(i, numbers[p.Region])] = d.replica(p)
+			out.replicas[s.ReplicaNumber(i, numbers[p.Region])] = uint32(d.replica(p))
 		}
 	}
 	return out

@@ -14,7 +14,7 @@ const (
 	// spareHeap is how much garbage may gather before it is collected. The arrays that
 	// are served from are large and hardly change, so that in proportion to them far
 	// too much would.
-	spareHeap = 48 << 20
+	spareHeap = 24 << 20
 	// loadingPercent is the same while a configuration is loaded, in percent of what
 	// is in use: less costs more processor time.
 	loadingPercent = 40
@@ -38,7 +38,7 @@ func settleMemory() {
 // gcPercent is the percentage of live octets that leaves spareHeap between two
 // collections.
 func gcPercent(live uint64) int {
-	return int(min(max(100*spareHeap/max(live, 1), 10), 100))
+	return int(min(max(100*spareHeap/max(live, 1), 5), 100))
 }
 
 // loadMemory is how the garbage collector works while a configuration is loaded.

@@ -47,7 +47,7 @@ func TestGroupLimit(t *testing.T) {
 
 // TestGCPercent leaves a fixed amount of garbage, within bounds.
 func TestGCPercent(t *testing.T) {
-	for live, want := range map[uint64]int{0: 100, 10 << 20: 100, 96 << 20: 50, 480 << 20: 10, 4 << 30: 10} {
+	for live, want := range map[uint64]int{0: 100, 10 << 20: 100, 48 << 20: 50, 240 << 20: 10, 4 << 30: 5} {
 		if got := gcPercent(live); got != want {
 			t.Errorf("%d MB: %d %%, want %d", live>>20, got, want)
 		}
