@@ -161,8 +161,13 @@ func (p *process) ended() bool {
 // that contains text.
 func (p *process) waitLog(offset int, text string) string {
 	p.t.Helper()
+	return p.waitLogWithin(patience, offset, text)
+}
+
+func (p *process) waitLogWithin(within time.Duration, offset int, text string) string {
+	p.t.Helper()
 	var line string
-	eventually(p.t, patience, "a log line of "+p.name+" with "+text, func() bool {
+	eventually(p.t, within, "a log line of "+p.name+" with "+text, func() bool {
 		line = p.log.line(offset, text)
 		if line == "" && p.ended() {
 			p.t.Fatalf("%s has ended: exit code %d", p.name, p.cmd.ProcessState.ExitCode())

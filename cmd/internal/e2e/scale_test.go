@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -45,13 +46,15 @@ func TestScale(t *testing.T) {
 		per := registries / cap(files)
 		files = append(files, file{fmt.Sprintf("registries-%02d.yaml", i), scaleText(i*per, per, "60s")})
 	}
-	s := serve(t, n, main, files...)
+	s := serveWithin(t, 10*patience, n, main, files...)
 	t.Logf("start: %.1f s until it serves, %.1f s of processor time", time.Since(s.began).Seconds(), s.processor().Seconds())
 	t.Logf("after the start: %s", s.memoryText(t))
 
 	s.write(t, file{files[50].name, scaleText(registries/2, registries/100, "61s")})
 	before := s.processor()
-	line := s.hup()
+	at := s.log.len()
+	s.signal(syscall.SIGHUP)
+	line := s.waitLogWithin(10*patience, at, "reload")
 	took := regexp.MustCompile(`took=(\S+)`).FindStringSubmatch(line)
 	if took == nil {
 		t.Fatalf("no reload: %s", line)

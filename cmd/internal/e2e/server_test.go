@@ -40,6 +40,12 @@ type server struct {
 // the server is stopped as by a service manager, unless it has ended.
 func serve(t *testing.T, n *netns, config string, files ...file) *server {
 	t.Helper()
+	return serveWithin(t, patience, n, config, files...)
+}
+
+// serveWithin is serve for a server that takes its time to start.
+func serveWithin(t *testing.T, within time.Duration, n *netns, config string, files ...file) *server {
+	t.Helper()
 	s := &server{ns: n, dir: t.TempDir()}
 	s.path = filepath.Join(s.dir, "portolan.yaml")
 	s.configure(t, config)
@@ -56,7 +62,7 @@ func serve(t *testing.T, n *netns, config string, files ...file) *server {
 		}
 		forget(s.dir)
 	})
-	s.learn(s.waitLog(0, "msg=serving"))
+	s.learn(s.waitLogWithin(within, 0, "msg=serving"))
 	if line := s.log.line(0, `msg="serving TLS"`); line != "" {
 		s.tls = s.addressesIn(line)
 	}
