@@ -48,6 +48,10 @@ lint: ## check format and style
 fmt: ## format the code
 	$(TOOLS) golangci-lint fmt ./...
 
+.PHONY: cover
+cover: ## check how much of the packet path the tests reach
+	@.ci/cover 91.5
+
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (10m), two at a time
 	@.ci/fuzz $(FUZZTIME)

@@ -51,9 +51,6 @@ func NewTable(octets int, seed uint64) *Table {
 	return &Table{near: make([]line, 1<<n), shift: uint8(64 - n), seed: seed}
 }
 
-// Octets returns the memory the table takes.
-func (t *Table) Octets() int { return (len(t.near) + farLines) * lineSize }
-
 // take4 counts for a /32, its /24 and its /16.
 func (t *Table) take4(a [4]byte, class Class, l *limit, now uint64, sampled bool) bool {
 	u := uint64(binary.BigEndian.Uint32(a[:]))

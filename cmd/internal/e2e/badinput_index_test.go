@@ -94,3 +94,31 @@ func hasTest(t *testing.T, dir, function string) bool {
 	}
 	return false
 }
+
+// What SECURITY.md says to be tested is: the tests it names are there.
+func TestSecurityPageNamesTests(t *testing.T) {
+	page, err := os.ReadFile("../../../SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared := make(map[string]bool)
+	function := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+	err = filepath.WalkDir("../../..", func(path string, _ os.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, m := range function.FindAllSubmatch(text, -1) {
+			declared[string(m[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w+`).FindAllString(string(page), -1) {
+		if !declared[name] {
+			t.Errorf("SECURITY.md names %s, which is not there", name)
+		}
+	}
+}
