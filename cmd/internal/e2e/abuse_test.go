@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -102,20 +103,31 @@ func TestAbuse(t *testing.T) {
 }
 
 // latencies asks n times over UDP, below the rate limit, and returns how long each
-// answer took, sorted. All must come.
+// answer took, sorted. All must come, a few of them when asked for again: a machine
+// that is busy with other tests may lose a datagram before the server sees it.
 func (s *server) latencies(t *testing.T, n int) []time.Duration {
 	t.Helper()
-	took := make([]time.Duration, n)
+	took, lost := make([]time.Duration, n), 0
 	pace := time.NewTicker(15 * time.Millisecond)
 	defer pace.Stop()
 	for i := range took {
 		<-pace.C
-		m := question("myregistry.example.io", "A")
+		msg, err := question("myregistry.example.io", "A").Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
 		began := time.Now()
-		if answer := s.client().ask(t, m); len(answer.Answer) != 1 || answer.Truncated {
-			t.Fatalf("answer %d: %v", i, answer)
+		answer, err := s.client().exchange(t, msg, 2*time.Second)
+		for errors.Is(err, os.ErrDeadlineExceeded) && lost < n/20 {
+			lost++
+			began = time.Now()
+			answer, err = s.client().exchange(t, msg, 2*time.Second)
 		}
 		took[i] = time.Since(began)
+		m := new(dns.Msg)
+		if err != nil || m.Unpack(answer) != nil || len(m.Answer) != 1 || m.Truncated {
+			t.Fatalf("answer %d, %d lost before: %v, %v", i, lost, err, m)
+		}
 	}
 	slices.Sort(took)
 	return took
@@ -123,7 +135,7 @@ func (s *server) latencies(t *testing.T, n int) []time.Duration {
 
 // at returns a percentile of sorted durations.
 func at(sorted []time.Duration, percent int) time.Duration {
-	return sorted[min(len(sorted)*percent/100, len(sorted)-1)]
+	return sorted[(len(sorted)-1)*percent/100]
 }
 
 // openIdle opens connections that have each asked once and ask no more.
