@@ -72,6 +72,9 @@ var explanations = []struct {
 	{"knot", "where YXDOMAIN ends an answer, Knot goes on with a name cut short; NSD does not", func(_, ours, theirs *dns.Msg, diff []string) bool {
 		return ours.Rcode == dns.RcodeYXDomain && only(diff, "authority", "additional", "answer", "rcode") && subset(ours.Answer, theirs.Answer)
 	}},
+	{"knot", "Knot follows five CNAMEs that DNAMEs make, and gives the rest up", func(_, ours, theirs *dns.Msg, diff []string) bool {
+		return only(diff, "answer", "rcode", "authority", "additional") && has(theirs.Answer, dns.TypeDNAME) && len(theirs.Answer) > 5 && subset(theirs.Answer, ours.Answer)
+	}},
 	{"", "ANY: any one RRset is enough, and a CNAME is one (RFC 8482 section 4.1)", func(q, ours, theirs *dns.Msg, diff []string) bool {
 		return q.Question[0].Qtype == dns.TypeANY && only(diff, "answer", "additional", "rcode", "authority") && len(ours.Answer) > 0 && len(theirs.Answer) > 0
 	}},
