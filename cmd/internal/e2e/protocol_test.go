@@ -173,7 +173,7 @@ func fixedNames() []exchange {
 		{name: "myregistry.westus.data.example.io", qtype: "AAAA", answer: []string{"myregistry.westus.data.example.io. 300 IN CNAME blobs-westus.example.net."}},
 		{name: "example.io", qtype: "SOA", answer: []string{strings.Replace(exampleSOA, " 60 IN", " 3600 IN", 1)}},
 		{name: "example.io", qtype: "NS", answer: []string{"example.io. 3600 IN NS ns1.example.io.", "example.io. 3600 IN NS ns2.example.net."}, additional: glue},
-		{name: "example.io", qtype: "MX", answer: []string{"example.io. 3600 IN MX 10 mail.example.io."}},
+		{name: "example.io", qtype: "MX", answer: []string{"example.io. 3600 IN MX 10 mail.example.io."}, additional: []string{"mail.example.io. 300 IN A 192.0.2.25"}},
 		{name: "example.io", qtype: "TXT", answer: []string{`example.io. 3600 IN TXT "v=spf1 -all"`}},
 		{name: "example.io", qtype: "CAA", answer: []string{`example.io. 3600 IN CAA 0 issue "ca.example.net"`}},
 		{name: "ns1.example.io", qtype: "A", answer: glue[:1]},
