@@ -83,8 +83,15 @@ func (b *Batch) Look() {
 	}
 	b.lookNames()
 	globals := b.aim()
+	many := len(b.s.Registries) > fewRegistries
+	if many {
+		b.warmRegistries(globals)
+	}
 	b.s.Places.Warm(b.aims[:globals])
 	b.locate(globals)
+	if many {
+		b.warmReplicas(globals)
+	}
 	if b.s.Holds != nil {
 		b.s.Holds.Warm(b.keys[:globals])
 	}
@@ -150,5 +157,39 @@ func (b *Batch) locate(globals int) {
 		if r.Policy.Hold != 0 {
 			b.keys[i] = b.s.unitKey(r, &p.client)
 		}
+	}
+}
+
+// fewRegistries is the number up to which registries stay in the caches near a core.
+const fewRegistries = 1 << 10
+
+// warmRegistries reads what stands of registries in the snapshot. That something is
+// kept of it is for the compiler, which would leave the reading out.
+func (b *Batch) warmRegistries(globals int) {
+	for i, at := range b.global[:globals] {
+		ref := b.pending[at].node.Ref
+		r := &b.s.Registries[ref]
+		b.met[i] = r.First ^ r.Number ^ uint32(b.s.Live[ref].routed.Load())
+	}
+}
+
+// warmReplicas reads what will be written of the replicas that will be chosen, but
+// for the few clients that are held.
+func (b *Batch) warmReplicas(globals int) {
+	for i, at := range b.global[:globals] {
+		p := &b.pending[at]
+		r := &b.s.Registries[p.node.Ref]
+		b.met[i] = r.First
+		if region, outcome := decide.Choose(b.s.Places.Rank(p.client.class), b.s.Live[p.node.Ref].Masks(), r.AllDown); outcome <= decide.AllDown {
+			b.met[i] += uint32(r.Configured.Position(region))
+		}
+	}
+	for i, at := range b.met[:globals] {
+		b.met[i] = b.s.Replicas[at].Slot
+		b.hashes[i] = uint64(b.s.Replicas[at].Body)
+	}
+	for i, at := range b.hashes[:globals] {
+		b.hashes[i] = uint64(b.s.Bodies[at])
+		b.w.counters.warm(b.met[i])
 	}
 }

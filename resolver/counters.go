@@ -48,6 +48,13 @@ func (c *counters) answered(slot uint32, now int64) {
 	}
 }
 
+// warm reads what answered will write.
+func (c *counters) warm(slot uint32) {
+	if a := c.answers.Load(); a != nil && int(slot) < len(*a) {
+		(*a)[slot].last.Load()
+	}
+}
+
 // answerCount is what one worker knows of one replica.
 type answerCount struct {
 	count atomic.Uint64
