@@ -60,15 +60,16 @@ fuzz: ## run every fuzz target for FUZZTIME (10m), two at a time
 bench: ## run the benchmarks: BENCH=regexp, COUNT=n for benchstat
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./...
 
-.PHONY: bench-peers bench-cores bench-growth bench-churn bench-flip bench-probes bench-flood
+.PHONY: bench-peers bench-cores bench-holds bench-growth bench-churn bench-flip bench-probes bench-flood
 bench-peers: ## compare with other servers, which it installs (root, Debian)
 bench-cores: ## compare one worker with two
 bench-growth: ## measure 1 to 100000 registries, and 4 to 60 regions
+bench-holds: ## measure what holding clients costs
 bench-churn: ## measure reloads, new location data and health flips under load
 bench-flip: ## measure one verdict that concerns every registry
 bench-probes: ## measure ten thousand probe targets
 bench-flood: ## measure floods of random names and clients, and memory over time
-bench-peers bench-cores bench-growth bench-churn bench-flip bench-probes bench-flood: build
+bench-peers bench-cores bench-holds bench-growth bench-churn bench-flip bench-probes bench-flood: build
 	$(GO) run ./cmd/internal/bench $(@:bench-%=%) $(ARGS)
 
 .PHONY: differential

@@ -52,6 +52,7 @@ func (r *rig) root() *cobra.Command {
 		r.command("peers", "Compare servers: one core, the same registry, data and load", (*rig).peers),
 		r.command("cores", "Compare one worker with two", (*rig).cores),
 		r.growth(),
+		r.command("holds", "Compare a server that holds clients with one that does not", (*rig).holds),
 		r.command("churn", "Reload, swap location data and flip health under load", (*rig).churn),
 		r.flip(), r.probes(), r.flood(),
 		&cobra.Command{Use: "reflector ADDRESS:PORT", Hidden: true, Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, a []string) error {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // Of the layers of an image, stageUploads go in each stage and the rest, among them
@@ -142,6 +143,8 @@ type eventRun struct {
 	server *server
 	admin  *operator
 	pushes []*eventPush
+	// control is set where nobody is held.
+	control bool
 }
 
 // eventPush is one push that runs.
@@ -240,7 +243,7 @@ func (r *eventRig) serve(t *testing.T, sticky string) *eventRun {
 		replica.await()
 	}
 	config := r.config(eventConfig{sticky: sticky, replicas: []string{"westus", "eastus"}})
-	run := &eventRun{eventRig: r, t: t, server: serve(t, r.ns, config, file{"city.mmdb", locationData(t, inSeattle, inAmsterdam)})}
+	run := &eventRun{eventRig: r, t: t, control: sticky == "off", server: serve(t, r.ns, config, file{"city.mmdb", locationData(t, inSeattle, inAmsterdam)})}
 	run.admin = run.server.operator(t)
 	eventually(t, patience, "both replicas have been seen", func() bool {
 		return run.server.scrape().sum("portolan_probe_results_total", `verdict="pass"`) >= 4
@@ -296,12 +299,24 @@ func (r *eventRun) stage() {
 	r.spent()
 }
 
-// spent waits until every push has used what it may, or has ended.
+// spent waits until every push has used what it may, or has ended. Without holds a
+// push may be stuck between two replicas: it is ended, and counts as broken.
 func (r *eventRun) spent() {
 	r.t.Helper()
 	s := r.stages.Load()
+	deadline := time.Now().Add(patience)
 	eventually(r.t, 2*patience, "the pushes have got on", func() bool {
-		return !slices.ContainsFunc(r.pushes, func(p *eventPush) bool { return !p.ended() && !s.spent(p.repository) })
+		stuck := false
+		for _, p := range r.pushes {
+			if p.ended() || s.spent(p.repository) {
+				continue
+			}
+			stuck = true
+			if r.control && time.Now().After(deadline) {
+				p.kill()
+			}
+		}
+		return !stuck
 	})
 }
 
