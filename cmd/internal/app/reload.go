@@ -26,7 +26,9 @@ func (a *App) Reload(ctx context.Context, dryRun bool) (admin.ReloadReport, erro
 	// One of the worlds is garbage after it, whichever.
 	defer settleMemory()
 	old := a.world.Load()
-	next, err := a.build(old)
+	var next *World
+	var err error
+	behind(func() { next, err = a.build(old) })
 	if err != nil {
 		if !dryRun {
 			a.metrics.reloaded(false, a.o.Now(), a.o.Now().Sub(begin))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -27,6 +28,7 @@ func (a *App) Run(ctx context.Context) error {
 	signal.Notify(term, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(hup)
 	defer signal.Stop(term)
+	roomForWorkers()
 	a.Start()
 	watched, unwatch := context.WithCancel(ctx)
 	defer unwatch()
@@ -47,6 +49,16 @@ func (a *App) Run(ctx context.Context) error {
 				a.log.ErrorContext(ctx, "reload failed; serving goes on unchanged", "error", line+sandbox.Hint(a.confined, line))
 			}
 		}
+	}
+}
+
+// roomForWorkers lets the runtime run as many threads again as there are cores. A
+// worker that comes back from waiting for datagrams would otherwise queue behind
+// whatever else runs, ten milliseconds a time; like this it is for the kernel to
+// say who runs, and that prefers workers. GOMAXPROCS in the environment goes first.
+func roomForWorkers() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(2 * runtime.GOMAXPROCS(0))
 	}
 }
 

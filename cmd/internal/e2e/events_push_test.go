@@ -304,7 +304,7 @@ func (r *eventRun) stage() {
 func (r *eventRun) spent() {
 	r.t.Helper()
 	s := r.stages.Load()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(patience / 4)
 	eventually(r.t, 2*patience, "the pushes have got on", func() bool {
 		stuck := false
 		for _, p := range r.pushes {

@@ -17,7 +17,7 @@ import (
 
 // patience bounds every wait for something that has to happen. It is generous:
 // what has to be quick is measured.
-const patience = 20 * time.Second
+const patience = 40 * time.Second
 
 // scratch holds what lives as long as the test process: the binary.
 var scratch string
