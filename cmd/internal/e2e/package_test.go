@@ -74,7 +74,7 @@ func TestUnprivileged(t *testing.T) {
 
 // worstExposure is what systemd's own measure of the unit may come to, times ten; it
 // is in docs/install.md.
-const worstExposure = 14
+const worstExposure = 16
 
 // TestUnit has systemd check the unit and say how exposed it leaves the server.
 func TestUnit(t *testing.T) {
