@@ -2,6 +2,7 @@ package resolver_test
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -49,16 +50,37 @@ func randomIPv4(rng *rand.Rand) netip.Addr {
 // A batch answers what each of its queries alone would be answered, whatever it
 // answered before.
 func TestABatchAnswersAsOneByOne(t *testing.T) {
-	one, together := newServer(t, contoso), newServer(t, contoso)
+	compareBatches(t, contoso, 300, stray)
+}
+
+// So it does where it reads ahead of many registries.
+func TestABatchOfManyRegistries(t *testing.T) {
+	const registries = 1200
+	compareBatches(t, fleetText(registries), 30, func(tb testing.TB, rng *rand.Rand) ([]byte, netip.AddrPort) {
+		tb.Helper()
+		subnet := netip.PrefixFrom(randomIPv4(rng), 24).String()
+		msg, err := question(fmt.Sprintf("registry%d.example.io.", rng.IntN(registries)), dns.TypeA, subnet).Pack()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		return msg, loopback
+	})
+}
+
+// compareBatches answers random batches of queries, and each query alone on another
+// server.
+func compareBatches(t *testing.T, config string, rounds int, query func(testing.TB, *rand.Rand) ([]byte, netip.AddrPort)) {
+	t.Helper()
+	one, together := newServer(t, config), newServer(t, config)
 	batch := together.udp.Batch()
 	rng := rand.New(rand.NewPCG(7, 7))
 	var msgs [resolver.BatchSize][]byte
 	var from [resolver.BatchSize]netip.AddrPort
-	for round := range 300 {
+	for round := range rounds {
 		n := 1 + rng.IntN(resolver.BatchSize)
 		batch.Reset()
 		for i := range n {
-			msgs[i], from[i] = stray(t, rng)
+			msgs[i], from[i] = query(t, rng)
 			batch.Read(msgs[i], from[i])
 		}
 		batch.Look()
