@@ -60,11 +60,7 @@ func readInto(s *survey, path string) (maxminddb.Metadata, error) {
 	if err != nil {
 		return maxminddb.Metadata{}, err
 	}
-	err = db.into(s)
-	if damage := <-db.verified; damage != nil {
-		return maxminddb.Metadata{}, fmt.Errorf("damaged: fetch it again: %w", damage)
-	}
-	return db.reader.Metadata, err
+	return db.reader.Metadata, db.into(s)
 }
 
 // database is an open database on its way into a survey.
@@ -72,9 +68,6 @@ type database struct {
 	reader *maxminddb.Reader
 	decode func(maxminddb.Result) (observation, error)
 	path   string
-	// verified gives the outcome of checking the whole file, once: the check takes
-	// as long as reading the networks, so the two go on side by side.
-	verified chan error
 }
 
 func openDatabase(path string, data []byte) (*database, error) {
@@ -82,19 +75,13 @@ func openDatabase(path string, data []byte) (*database, error) {
 	if err != nil {
 		return nil, fmt.Errorf("not a MaxMind DB file, or cut short (%d bytes): fetch it again: %w", len(data), err)
 	}
-	if len(reader.Metadata.Description) == 0 {
-		// Verify insists on a description, the format does not, and the flat
-		// databases have none.
-		reader.Metadata.Description = map[string]string{"en": "none"}
-	}
 	if err := wantPlaces(data); err != nil {
 		return nil, err
 	}
-	db := &database{reader: reader, decode: decodeGeoIP, path: path, verified: make(chan error, 1)}
+	db := &database{reader: reader, decode: decodeGeoIP, path: path}
 	if isFlat(reader) {
 		db.decode = decodeFlat
 	}
-	go func() { db.verified <- reader.Verify() }() // ends by itself; readInto waits for it
 	return db, nil
 }
 
@@ -126,7 +113,10 @@ func isFlat(reader *maxminddb.Reader) bool {
 	return false
 }
 
-// into gives every network to the survey.
+// into gives every network to the survey. It reads all of the search tree and what is
+// wanted of each record, and so finds whatever damage matters. The library's Verify
+// reads all else as well, and does not end in any time or memory where damaged records
+// point to one another.
 func (db *database) into(s *survey) error {
 	type known struct {
 		observation
@@ -150,9 +140,9 @@ func (db *database) into(s *survey) error {
 		}
 		record, ok := records[result.Offset()]
 		if !ok {
-			o, err := db.decode(result)
+			o, err := db.observe(result)
 			if err != nil {
-				return fmt.Errorf("the record of %s has another schema than a city or country database: %w", result.Prefix(), err)
+				return err
 			}
 			record = known{o, s.place(o)}
 			records[result.Offset()] = record
@@ -169,6 +159,18 @@ func (db *database) into(s *survey) error {
 			db.reader.Metadata.DatabaseType)
 	}
 	return nil
+}
+
+// observe decodes the record of a network.
+func (db *database) observe(result maxminddb.Result) (observation, error) {
+	o, err := db.decode(result)
+	if damage, ok := errors.AsType[maxminddb.InvalidDatabaseError](err); ok {
+		return o, fmt.Errorf("damaged: fetch it again: the record of %s: %w", result.Prefix(), damage)
+	}
+	if err != nil {
+		return o, fmt.Errorf("the record of %s has another schema than a city or country database: %w", result.Prefix(), err)
+	}
+	return o, nil
 }
 
 func (db *database) add(s *survey, prefix netip.Prefix, o observation, id uint32) error {
