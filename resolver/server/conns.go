@@ -136,10 +136,10 @@ func (t *connTable) each(f func(*streamConn)) {
 	}
 }
 
-// drain ends the wait of every connection for its next query. A deadline in the past
-// wakes the reader.
-func (t *connTable) drain() {
-	t.each(func(c *streamConn) { _ = c.raw.SetReadDeadline(time.Unix(1, 0)) })
+// drain ends the wait of every connection for its next query at that moment. What has
+// been received by then is still read.
+func (t *connTable) drain(until time.Time) {
+	t.each(func(c *streamConn) { _ = c.raw.SetReadDeadline(until) })
 }
 
 // cut closes every connection.

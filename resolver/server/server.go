@@ -103,7 +103,10 @@ type Server struct {
 	conns    connTable
 	wg       sync.WaitGroup
 	stopping atomic.Bool
-	stats    Stats
+	// readUntil is when connections are read for the last time, in Unix nanoseconds;
+	// set before stopping.
+	readUntil atomic.Int64
+	stats     Stats
 }
 
 // Stats counts what happens to connections. All fields are monotonic.
@@ -231,15 +234,21 @@ func (s *Server) recovered() {
 	}
 }
 
+// lastMoment is for what a connection has received when the server stops and nobody
+// has read yet: a read whose deadline has passed does not look.
+const lastMoment = 50 * time.Millisecond
+
 // Stop closes the listeners, lets queries that have been received be answered,
 // and returns when all goroutines have ended, or with ctx's error once that is
 // done first; connections are then cut.
 func (s *Server) Stop(ctx context.Context) error {
+	until := s.o.Now().Add(lastMoment)
+	s.readUntil.Store(until.UnixNano())
 	s.stopping.Store(true)
 	for _, l := range slices.Concat(s.tcp, s.tls) {
 		_ = l.Close()
 	}
-	s.conns.drain()
+	s.conns.drain(until)
 	done := make(chan struct{})
 	go func() { // ends with the goroutines of the server
 		s.wg.Wait()

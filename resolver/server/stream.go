@@ -226,7 +226,7 @@ func (c *streamConn) setReadDeadline(deadline time.Time) error {
 		return err
 	}
 	if c.s.stopping.Load() { // after the set: drain may have set its own just before
-		return c.conn.SetReadDeadline(c.s.o.Now())
+		return c.conn.SetReadDeadline(time.Unix(0, c.s.readUntil.Load()))
 	}
 	return nil
 }
