@@ -21,7 +21,7 @@ import (
 // longitude), which has IPv4 and IPv6 in a file each. No two files may cover the
 // same family.
 //
-// The files are read whole, verified, compiled and let go: they may be replaced at
+// The files are read whole, checked, compiled and let go: they may be replaced at
 // any time. Errors name the file, what was found in it and what to do.
 func ReadMMDB(paths ...string) (*Table, error) {
 	if len(paths) == 0 {
