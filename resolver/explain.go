@@ -120,6 +120,9 @@ func (c *Candidate) text() string {
 	if c.Excluded != "" {
 		text += " excluded: " + c.Excluded
 	}
+	if c.Note != "" {
+		text += " (" + c.Note + ")"
+	}
 	return text
 }
 

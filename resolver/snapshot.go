@@ -127,11 +127,20 @@ type Replica struct {
 type Addresses struct {
 	IPv4, IPv6           []byte
 	IPv4Count, IPv6Count uint8
-	// From lists what was resolved, Until says how long its TTL holds. Past it
-	// the last good addresses are kept.
-	From  []netip.Addr
-	Until time.Time
+	// From lists what was resolved, At says when, and Until how long its TTL holds:
+	// the zero time for what an earlier process resolved. Past it the last good
+	// addresses are kept.
+	From      []netip.Addr
+	At, Until time.Time
 }
+
+// staleAfter is how long past Until addresses are not called stale yet: resolving
+// them anew takes its time, with several resolvers of which some are dead.
+const staleAfter = 15 * time.Second
+
+// Stale reports whether the addresses should have been resolved anew by now and
+// were not.
+func (a *Addresses) Stale(now time.Time) bool { return now.After(a.Until.Add(staleAfter)) }
 
 // Availability is what is known of the replicas of one registry now: two masks,
 // which a query reads once each, and what they were lately, which only the rare

@@ -3,6 +3,7 @@ package resolver
 import (
 	"encoding/binary"
 	"net/netip"
+	"time"
 
 	"portolan.dev/geo"
 	"portolan.dev/resolver/decide"
@@ -55,6 +56,8 @@ type Candidate struct {
 	Routed, Up bool
 	// Excluded says why health or the operator has taken it out; empty if not.
 	Excluded string
+	// Note says what else is to be known of it; empty for nothing.
+	Note string
 }
 
 // FindRegistry returns the number of the registry with this key or global name.
@@ -113,17 +116,22 @@ func (s *Snapshot) trace(registry int, asker netip.Addr, e *wire.ECS, now int64)
 	t.Client = unit(t.Place.Lookup)
 	for _, ranked := range t.Place.Ranking {
 		if r.Configured.Has(uint8(ranked.Region)) {
-			t.Candidates = append(t.Candidates, s.candidate(registry, ranked, masks))
+			t.Candidates = append(t.Candidates, s.candidate(registry, ranked, masks, now))
 		}
 	}
 	return t
 }
 
-func (s *Snapshot) candidate(registry int, ranked geo.Ranked, masks decide.Masks) Candidate {
+func (s *Snapshot) candidate(registry int, ranked geo.Ranked, masks decide.Masks, now int64) Candidate {
 	region := uint8(ranked.Region)
 	c := Candidate{
 		Region: s.Regions[region].Label, Kilometres: ranked.Kilometres, Bias: ranked.Bias,
 		Routed: masks.Routed.Has(region), Up: masks.Up.Has(region),
+	}
+	if n := s.Replicas[s.ReplicaNumber(registry, region)].Resolved; n != 0 {
+		if a := s.Resolved[n-1].Load(); a != nil && a.Stale(time.Unix(now, 0)) {
+			c.Note = "addresses are stale, resolved at " + a.At.UTC().Format(time.RFC3339)
+		}
 	}
 	if c.Routed && c.Up {
 		return c

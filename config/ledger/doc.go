@@ -6,8 +6,9 @@
 // the event is on disk, and only then may the change take effect: a server that
 // is killed at any instant knows after its restart every change it has ever
 // acted on, and so neither forgets a drain nor brings a replica back early. Beside
-// the log a Store keeps two things that are not events: the last SOA serial of
-// each zone, and the saved table of active clients.
+// the log a Store keeps three things that are not events: the last SOA serial of
+// each zone, the saved table of active clients, and the addresses that target host
+// names last resolved to.
 //
 // [Open] gives the Store of a single server, a bbolt file. The interface is small
 // and speaks of sequence numbers and compare-and-set, so that a distributed
@@ -32,6 +33,6 @@
 // the file, and every record of ours carries a checksum. What does not hold
 // together is refused with the way out; it is never replaced by an empty log.
 //
-// The client table lies in a file of its own beside the log. It is large, written
-// often and harmless to lose; the log is small and precious.
+// The client table and the addresses of targets lie in files of their own beside the
+// log. They are written often and soon made anew; the log is small and precious.
 package ledger

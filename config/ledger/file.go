@@ -34,7 +34,7 @@ type File struct {
 	closing sync.Once
 	closed  error // of the first Close; guarded by closing
 
-	holdsMu sync.Mutex // guards the file of the saved table
+	besideMu sync.Mutex // guards the files beside the log
 
 	compacting atomic.Bool // there are old events to look for; set and cleared by the writing goroutine
 	first      uint64      // Seq of the oldest event kept; owned by the writing goroutine

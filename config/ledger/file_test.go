@@ -105,10 +105,11 @@ func TestClosed(t *testing.T) {
 	_, appendErr := f.Append(ctx, 0, Event{Kind: Start})
 	_, eventsErr := f.Events(ctx, 0, 0)
 	_, _, holdsErr := f.Holds(ctx)
+	_, _, targetsErr := f.Targets(ctx)
 	_, statsErr := f.Stats()
 	for what, err := range map[string]error{
 		"State": stateErr, "Append": appendErr, "Events": eventsErr, "Holds": holdsErr, "Stats": statsErr,
-		"PutHolds": f.PutHolds(ctx, nil), "SetSerials": f.SetSerials(ctx, nil),
+		"PutHolds": f.PutHolds(ctx, nil), "Targets": targetsErr, "PutTargets": f.PutTargets(ctx, nil), "SetSerials": f.SetSerials(ctx, nil),
 	} {
 		if !errors.Is(err, ErrClosed) {
 			t.Errorf("%s: %v", what, err)
@@ -194,7 +195,7 @@ func TestDamagedHolds(t *testing.T) {
 	if err := f.PutHolds(t.Context(), []byte("the table")); err != nil {
 		t.Fatal(err)
 	}
-	sound, err := os.ReadFile(path + holdsSuffix)
+	sound, err := os.ReadFile(path + holdsFile().suffix)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +203,7 @@ func TestDamagedHolds(t *testing.T) {
 		damaged := append([]byte(nil), sound...)
 		damaged[i] ^= 0x10
 		for _, b := range [][]byte{damaged, sound[:i]} {
-			if err := os.WriteFile(path+holdsSuffix, b, 0o600); err != nil {
+			if err := os.WriteFile(path+holdsFile().suffix, b, 0o600); err != nil {
 				t.Fatal(err)
 			}
 			if table, _, err := f.Holds(t.Context()); !errors.Is(err, ErrCorrupt) || table != nil {

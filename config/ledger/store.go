@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 )
 
@@ -70,6 +71,22 @@ type Saved interface {
 	// if there is none. If it is damaged the error is ErrCorrupt: go on without,
 	// the next PutHolds replaces it.
 	Holds(ctx context.Context) ([]byte, time.Time, error)
+	// PutTargets replaces the saved addresses of target host names.
+	PutTargets(ctx context.Context, targets []Target) error
+	// Targets returns the saved addresses and when they were saved; nil and the zero
+	// time if there are none. If they are damaged, or of a version this one does not
+	// read, the error is ErrCorrupt: go on without, the next PutTargets replaces them.
+	Targets(ctx context.Context) ([]Target, time.Time, error)
+}
+
+// Target is a host name with the addresses it had when it last resolved. The names
+// of its JSON members are what the file holds.
+type Target struct {
+	// Host is absolute and in lower case.
+	Host      string       `json:"host"`
+	Addresses []netip.Addr `json:"addresses"`
+	// ResolvedAt is when a resolver last gave these addresses.
+	ResolvedAt time.Time `json:"resolved_at"`
 }
 
 // MaxHolds is the most that PutHolds takes, in bytes.

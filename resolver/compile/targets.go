@@ -70,9 +70,9 @@ const maxAddresses = 8
 
 // PackAddresses packs resolved addresses as records of the question's name, the
 // way the path of a query copies them, leaving out the families that t does not
-// serve.
-func PackAddresses(t Target, addrs []netip.Addr, until time.Time) *resolver.Addresses {
-	a := &resolver.Addresses{Until: until}
+// serve. at and until are those of [resolver.Addresses].
+func PackAddresses(t Target, addrs []netip.Addr, at, until time.Time) *resolver.Addresses {
+	a := &resolver.Addresses{At: at, Until: until}
 	for _, addr := range addrs {
 		addr = addr.Unmap()
 		switch {

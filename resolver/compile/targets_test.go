@@ -110,7 +110,7 @@ func TestPackAddresses(t *testing.T) {
 	for _, target := range []compile.Target{
 		{TTL: 60, IPv4: true, IPv6: true}, {TTL: 4_000_000, IPv4: true}, {TTL: 1, IPv6: true}, {TTL: 1},
 	} {
-		got := compile.PackAddresses(target, addrs, until)
+		got := compile.PackAddresses(target, addrs, clock, until)
 		v4 := packed(t, dns.TypeA, fmt.Sprintf("a.example.io. %d IN A 192.0.2.1", target.TTL), fmt.Sprintf("a.example.io. %d IN A 192.0.2.2", target.TTL))
 		v6 := packed(t, dns.TypeAAAA, fmt.Sprintf("a.example.io. %d IN AAAA 2001:db8::1", target.TTL), fmt.Sprintf("a.example.io. %d IN AAAA 2001:db8::2", target.TTL))
 		count4, count6, from := uint8(2), uint8(2), 4
@@ -123,7 +123,7 @@ func TestPackAddresses(t *testing.T) {
 		if !bytes.Equal(got.IPv4, v4) || !bytes.Equal(got.IPv6, v6) {
 			t.Errorf("%+v:\n got %x %x\nwant %x %x", target, got.IPv4, got.IPv6, v4, v6)
 		}
-		if got.IPv4Count != count4 || got.IPv6Count != count6 || len(got.From) != from || !got.Until.Equal(until) {
+		if got.IPv4Count != count4 || got.IPv6Count != count6 || len(got.From) != from || !got.At.Equal(clock) || !got.Until.Equal(until) {
 			t.Errorf("%+v: %+v", target, got)
 		}
 		for _, a := range got.From {
@@ -140,7 +140,7 @@ func TestPackAddressesIsBounded(t *testing.T) {
 	for i := range byte(200) {
 		addrs = append(addrs, netip.AddrFrom4([4]byte{192, 0, 2, i}), netip.AddrFrom16([16]byte{0x20, 1, 15: i}))
 	}
-	got := compile.PackAddresses(compile.Target{TTL: 1, IPv4: true, IPv6: true}, addrs, clock)
+	got := compile.PackAddresses(compile.Target{TTL: 1, IPv4: true, IPv6: true}, addrs, clock, clock)
 	if got.IPv4Count != 8 || len(got.IPv4) != 8*16 || got.IPv6Count != 8 || len(got.IPv6) != 8*28 || len(got.From) != 16 {
 		t.Errorf("%+v", got)
 	}

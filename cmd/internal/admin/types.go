@@ -62,6 +62,8 @@ type Candidate struct {
 	Routed     bool    `json:"routed"`
 	Up         bool    `json:"up"`
 	Excluded   string  `json:"excluded,omitempty"`
+	// Note says what else is to be known of it, as that its addresses are stale.
+	Note string `json:"note,omitempty"`
 }
 
 // Status is the state of a server. Its JSON form is stable.
@@ -110,11 +112,25 @@ type ReplicaStatus struct {
 	// Pending is a routing switch that has been decided and not taken effect.
 	Pending *PendingRouting `json:"pending_routing,omitempty"`
 	Drain   *DrainStatus    `json:"drain,omitempty"`
+	// Target is the host name that the replica's addresses come from; nil where none
+	// are resolved.
+	Target *TargetStatus `json:"target,omitempty"`
 	// Held is how many client units are held on the replica.
 	Held int `json:"held"`
 	// Share1m and Share10m are its parts of the registry's answers, 0 to 1.
 	Share1m  float64 `json:"share_1m"`
 	Share10m float64 `json:"share_10m"`
+}
+
+// TargetStatus is what a target host name resolved to.
+type TargetStatus struct {
+	Host string `json:"host"`
+	// Addresses are those served, none before it has resolved once.
+	Addresses []string `json:"addresses"`
+	// ResolvedAt is when a resolver last gave them, which may be before the start.
+	ResolvedAt *time.Time `json:"resolved_at,omitempty"`
+	// Stale is true when they should have been resolved anew since and were not.
+	Stale bool `json:"stale"`
 }
 
 // PendingRouting is a routing switch that waits for its time.

@@ -141,6 +141,7 @@ func (a *App) wire(w *World, left *activity.Left) error {
 	if err := a.recall(ctx, w, left); err != nil {
 		return err
 	}
+	a.recallTargets(ctx, w)
 	a.publish(w)
 	return a.bind(w)
 }

@@ -120,7 +120,7 @@ func (v *availability) inherit(old *World) {
 }
 
 // adoptTargets keeps the addresses of targets that the new world has too: a reload
-// must not wait for a resolver.
+// must not wait for a resolver. A first world has those that were saved.
 func (v *availability) adoptTargets(old, w *World) {
 	v.unresolved = make(map[compile.Member]bool)
 	known := make(map[string]*compile.Target)
@@ -133,11 +133,12 @@ func (v *availability) adoptTargets(old, w *World) {
 		t := &w.Compiled.Targets[i]
 		if was := known[targetKey(w, t)]; was != nil {
 			if a := old.Compiled.Snapshot.Resolved[was.Resolved].Load(); a != nil {
-				w.Compiled.Snapshot.Resolved[t.Resolved].Store(compile.PackAddresses(*t, a.From, a.Until))
-				continue
+				keepAddresses(w, t, compile.PackAddresses(*t, a.From, a.At, a.Until))
 			}
 		}
-		v.unresolved[t.Member] = true
+		if w.Compiled.Snapshot.Resolved[t.Resolved].Load() == nil {
+			v.unresolved[t.Member] = true
+		}
 	}
 }
 

@@ -39,7 +39,7 @@ type metrics struct {
 	serial, geoBuilt, geoRanges                            *prometheus.Desc
 	tcpOpen, tcpTotal, tcpRefused, probeLate               *prometheus.Desc
 	ledgerOK, notifyDeliveries, notifyQueue                *prometheus.Desc
-	badProxy, badSource, panics, clockAhead                *prometheus.Desc
+	badProxy, badSource, panics, clockAhead, targets       *prometheus.Desc
 }
 
 func newMetrics(a *App) *metrics {
@@ -90,6 +90,7 @@ func newMetrics(a *App) *metrics {
 		clockAhead:    desc("clock_ahead_seconds", "How far the clock of the system is ahead of that of the server, which never jumps."),
 		probeLate:     desc("probe_lateness_seconds", "How late the schedule of probes has lately run."),
 
+		targets:          desc("targets", "Replicas whose addresses are resolved from a target: fresh, stale (served on though past their TTL), or unresolved.", "state"),
 		ledgerOK:         desc("ledger_writable", "1 if the last write to the ledger succeeded."),
 		notifyDeliveries: desc("notify_deliveries_total", "Deliveries of events to receivers, and failed attempts at them, by outcome.", "outcome"),
 		notifyQueue:      desc("notify_queue", "Deliveries of events that wait for receivers, those being tried included."),
@@ -133,7 +134,7 @@ func seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.queries, m.dropped, m.truncated, m.limited, m.answers, m.allDown, m.replicaUp, m.replicaRouted, m.generation, m.names,
-		m.badProxy, m.badSource, m.panics, m.clockAhead,
+		m.badProxy, m.badSource, m.panics, m.clockAhead, m.targets,
 		m.serial, m.geoBuilt, m.geoRanges, m.tcpOpen, m.tcpTotal, m.tcpRefused, m.probeLate,
 		m.ledgerOK, m.notifyDeliveries, m.notifyQueue,
 	} {
@@ -179,6 +180,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	counter(m.tcpRefused, st.TimedOut.Load(), "timeout")
 	gauge(m.probeLate, m.a.monitor.Stats().Late.Seconds())
 	gauge(m.ledgerOK, bit(m.a.record.err() == nil))
+	for state, n := range targetStates(w, m.a.o.Now()) {
+		gauge(m.targets, float64(n), state)
+	}
 	m.collectNotify(ch)
 }
 

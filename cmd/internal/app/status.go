@@ -87,6 +87,7 @@ func (a *App) replicaStatus(w *World, m compile.Member, act *clients, lately rec
 	}
 	first, n := s.Replicas[r.First].Slot, uint32(r.Configured.Count())
 	slot := s.Replicas[s.ReplicaNumber(m.Registry, m.Region)].Slot
+	rs.Target = a.targetStatus(w, m)
 	rs.Share1m, rs.Share10m = share(lately.one, first, n, slot), share(lately.ten, first, n, slot)
 	v := a.availability
 	v.mu.Lock()

@@ -37,23 +37,34 @@ type targets struct {
 	w      *World
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+	// changed wakes the saving of addresses.
+	changed chan struct{}
+	// unsaved is that the last saving failed; owned by the goroutine that saves.
+	unsaved bool
 }
 
-func newTargets(a *App, w *World) *targets { return &targets{a: a, w: w} }
+func newTargets(a *App, w *World) *targets {
+	return &targets{a: a, w: w, changed: make(chan struct{}, 1)}
+}
 
 // start begins to resolve; stop ends it.
 func (t *targets) start(ctx context.Context) {
 	ctx, t.cancel = context.WithCancel(ctx)
+	if len(t.w.Compiled.Targets) > 0 {
+		t.wg.Go(func() { t.keep(ctx) })
+	}
 	for _, target := range t.w.Compiled.Targets {
 		t.wg.Go(func() { t.follow(ctx, target) })
 	}
 }
 
 func (t *targets) stop() {
-	if t.cancel != nil {
-		t.cancel()
+	if t.cancel == nil {
+		return
 	}
+	t.cancel()
 	t.wg.Wait()
+	t.save(context.Background())
 }
 
 // follow resolves one target again and again until ctx ends.
@@ -70,6 +81,9 @@ func (t *targets) follow(ctx context.Context, target compile.Target) {
 		wait, err := t.resolve(ctx, target)
 		if err != nil && ctx.Err() == nil && !failing {
 			t.a.log.WarnContext(ctx, "a target does not resolve; its last good addresses stay", "target", target.Host, "error", err)
+		}
+		if err == nil && failing {
+			t.a.log.InfoContext(ctx, "a target resolves again", "target", target.Host)
 		}
 		failing = err != nil
 		timer.Reset(wait)
@@ -100,11 +114,19 @@ func (t *targets) resolve(ctx context.Context, target compile.Target) (time.Dura
 	// In one order, whatever order the resolver rotated them to: a change of
 	// order is no change of what is served.
 	slices.SortFunc(addrs, netip.Addr.Compare)
-	packed := compile.PackAddresses(target, slices.Compact(addrs), t.a.o.Now().Add(wait))
+	now := t.a.o.Now()
+	packed := compile.PackAddresses(target, slices.Compact(addrs), now, now.Add(wait))
 	before := t.w.Compiled.Snapshot.Resolved[target.Resolved].Swap(packed)
 	t.a.availability.resolved(t.w, target.Member)
-	if before != nil && !slices.Equal(before.From, packed.From) {
+	moved := before == nil || !slices.Equal(before.From, packed.From)
+	if before != nil && moved {
 		t.a.availability.readdressed(t.w, target.Member)
+	}
+	if moved {
+		select {
+		case t.changed <- struct{}{}:
+		default: // will be saved with what changed before
+		}
 	}
 	return wait, nil
 }

@@ -39,8 +39,20 @@ func statusRow(w io.Writer, registry string, r *admin.ReplicaStatus, now time.Ti
 	if r.Flaps > 1 {
 		state += fmt.Sprintf(", %d flaps", r.Flaps)
 	}
+	state += targetText(r.Target, now)
 	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", registry, r.Region, routed, state, stampOf(r.Since),
 		drainText(r.Drain, now), r.Held, percent(r.Share1m), percent(r.Share10m), orDash(r.Last))
+}
+
+// targetText is what is to be known of a target: nothing while it resolves.
+func targetText(t *admin.TargetStatus, now time.Time) string {
+	switch {
+	case t == nil || !t.Stale:
+		return ""
+	case t.ResolvedAt == nil:
+		return ", target not resolved"
+	}
+	return ", target stale for " + age(now.Sub(*t.ResolvedAt))
 }
 
 // drainText is how far a drain has come, in a word or two.

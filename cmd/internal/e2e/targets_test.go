@@ -4,6 +4,8 @@ package e2e
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -148,6 +150,45 @@ func TestTargetsOverReload(t *testing.T) {
 		if got := addresses(m); !slices.Equal(got, []string{want}) {
 			t.Errorf("%s after a reload: %v", name, m)
 		}
+	}
+}
+
+// TestTargetsOverKill kills the server while the system's resolver is dead, and starts
+// it again: the first answer is what was answered before.
+func TestTargetsOverKill(t *testing.T) {
+	t.Parallel()
+	n := newNetns(t, "127.0.0.54")
+	resolver := &standIn{records: make(map[string][]string)}
+	for i, host := range []string{"lb-westus", "lb-westeurope"} {
+		host += ".example.net"
+		resolver.set(host, "A", fmt.Sprintf("%s. 60 IN A 198.51.100.%d", host, i+1))
+		resolver.set(host, "AAAA", fmt.Sprintf("%s. 60 IN AAAA 2001:db8::%d", host, i+1))
+	}
+	serveDNS(t, n, "127.0.0.54:53", resolver)
+	s := serve(t, n, targetsConfig)
+	wantTarget(t, s, "direct.example.io", "A", amsterdam, "198.51.100.2")
+	wantTarget(t, s, "whole.example.com", "A", amsterdam, "198.51.100.2")
+	wantTarget(t, s, "direct.example.io", "AAAA", seattle, "2001:db8::1")
+	eventually(t, patience, "all that was resolved is saved", func() bool {
+		b, _ := os.ReadFile(filepath.Join(s.dir, "ledger.db.targets"))
+		return strings.Count(string(b), "198.51.100.") == 4 // by host and what the registry serves
+	})
+	resolver.breakDown()
+	s.kill()
+	s.again(t)
+	for _, tt := range []struct{ name, qtype, prefix, want string }{
+		{"direct.example.io", "A", amsterdam, "198.51.100.2"},
+		{"whole.example.com", "A", amsterdam, "198.51.100.2"},
+		{"direct.example.io", "A", seattle, "198.51.100.1"},
+		{"direct.example.io", "AAAA", seattle, "2001:db8::1"},
+	} {
+		m := s.client().ask(t, question(tt.name, tt.qtype, subnet(tt.prefix)))
+		if got := addresses(m); !slices.Equal(got, []string{tt.want}) {
+			t.Errorf("%s after a restart: %v", tt.name, m)
+		}
+	}
+	if out, err := n.command(portolan(t), "status", "--socket", s.socket()).CombinedOutput(); err != nil || strings.Count(string(out), "target stale for") != 4 {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 
