@@ -122,13 +122,16 @@ func TestProxyFromAllowedNetworks(t *testing.T) {
 	}
 	s := startWith(t, o)
 	query := "a query of DNS"
-	ask := func(network, to string, msg []byte) string {
+	ask := func(network, to string, msg []byte, silent bool) string {
 		conn, err := net.Dial(network, to)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(500 * time.Millisecond))
+		_ = conn.SetDeadline(deadline())
+		if silent && network == "udp" { // that nothing comes takes its time
+			_ = conn.SetDeadline(time.Now().Add(500 * time.Millisecond))
+		}
 		_, _ = conn.Write(msg)
 		b := make([]byte, 100)
 		n, err := conn.Read(b)
@@ -151,15 +154,15 @@ func TestProxyFromAllowedNetworks(t *testing.T) {
 		{"no header", "", "", "the peer"},
 		{"a bad header", string(proxied(0x2f, 0)), "", "the peer"},
 	} {
-		for i, want := range []string{tt.v4, tt.v6} {
-			to := s.Addrs()[i].String()
-			if got := ask("udp", to, []byte(tt.header+query)); got != want {
+		for i, a := range s.Addrs() {
+			want, to := []string{tt.v4, tt.v6}[i], a.String()
+			if got := ask("udp", to, []byte(tt.header+query), want == ""); got != want {
 				t.Errorf("%s over UDP to %s: from %q, want %q", tt.name, to, got, want)
 			}
 			if i == 1 { // elsewhere a header is a length that no query has
 				tt.header = ""
 			}
-			if got := ask("tcp", to, append([]byte(tt.header), framed(query)...)); got != want {
+			if got := ask("tcp", to, append([]byte(tt.header), framed(query)...), want == ""); got != want {
 				t.Errorf("%s over TCP to %s: from %q, want %q", tt.name, to, got, want)
 			}
 		}
