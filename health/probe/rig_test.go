@@ -84,7 +84,8 @@ func tryFor(t *testing.T, s Spec, timeout time.Duration) health.Result {
 	defer cancel()
 	began := time.Now()
 	r := p.Probe(ctx)
-	if took := time.Since(began); took > timeout+time.Second {
+	// What hangs, does so for minutes.
+	if took := time.Since(began); took > timeout+20*time.Second {
 		t.Errorf("took %v with a timeout of %v", took, timeout)
 	}
 	if r.Detail == "" || len(r.Detail) > maxDetail || strings.ContainsFunc(r.Detail, func(r rune) bool { return r < ' ' || r > '~' }) {
@@ -119,7 +120,7 @@ func TestMain(m *testing.M) {
 	}
 	before := running()
 	m.Run()
-	for range 500 {
+	for range 2000 {
 		if len(running()) <= len(before) {
 			return
 		}
