@@ -45,10 +45,12 @@ func decisions(t *testing.T) []decision {
 // the server is down: then too, who was active before keeps the replica.
 func TestDecisionTakesEffectWhileTheServerIsDown(t *testing.T) {
 	for _, d := range decisions(t) {
-		text := strings.NewReplacer("grace: 0s", "grace: 500ms", "hold: 2s", "hold: 20s").Replace(sticky("", d.extra))
+		text := strings.NewReplacer("grace: 0s", "grace: 10s", "idle: 2s, hold: 2s", "idle: 60s, hold: 60s").Replace(sticky("", d.extra))
 		s := start(t, text)
 		if d.name == "undrain" {
-			if _, err := s.Drain(t.Context(), west("kernel")); err != nil {
+			now := west("kernel")
+			now.Now = true
+			if _, err := s.Drain(t.Context(), now); err != nil {
 				t.Fatal(err)
 			}
 			s.newcomers(t, d.from)
@@ -70,7 +72,7 @@ func TestDecisionTakesEffectWhileTheServerIsDown(t *testing.T) {
 			t.Fatal(err)
 		}
 		crashed.write(t, text)
-		later := func() time.Time { return decided.Add(time.Second).Add(time.Since(decided)) }
+		later := func() time.Time { return decided.Add(11 * time.Second).Add(time.Since(decided)) }
 		var err error
 		if crashed.App, err = app.New(app.Options{Source: app.Source{Path: crashed.path, Now: later}, Log: crashed.logger()}); err != nil {
 			t.Fatal(err)

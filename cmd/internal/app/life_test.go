@@ -27,11 +27,12 @@ func settled() int {
 	return runtime.NumGoroutine()
 }
 
-// probedText is two replicas, each with a stand-in to probe.
+// probedText is two replicas, each with a stand-in to probe. However slow the machine
+// is, one that is well must not be taken for dead.
 func probedText(west, europe *standIn) string {
 	return head + `
 zones: {example.io: {nameservers: {ns1: [192.0.2.53]}}}
-probes: {p: {type: registry, tls: false, interval: 100ms, timeout: 90ms, fall: 2, rise: 2}}
+probes: {p: {type: registry, tls: false, interval: 500ms, timeout: 500ms, fall: 3, rise: 1}}
 registries:
   a: {recovery_hold: 0s, sticky: off, replicas: {westus: {addresses: [192.0.2.10], probe: p, probe_target: "` + west.addr() +
 		`"}, westeurope: {addresses: [192.0.2.40], probe: p, probe_target: "` + europe.addr() + `"}}}

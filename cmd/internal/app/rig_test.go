@@ -27,7 +27,7 @@ import (
 )
 
 // patience bounds every wait for something that has to happen.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // eventually polls ok until it is true.
 func eventually(tb testing.TB, what string, ok func() bool) {
