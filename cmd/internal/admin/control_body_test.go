@@ -96,7 +96,7 @@ func TestControlGigabyte(t *testing.T) {
 				}
 				_, _ = io.Copy(c, body)
 			}()
-			_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+			_ = c.SetReadDeadline(time.Now().Add(patience))
 			head := make([]byte, 64)
 			if _, err := io.ReadFull(c, head); err != nil || !strings.HasPrefix(string(head), "HTTP/1.1 413 ") {
 				t.Fatalf("%q, %v", head, err)
@@ -120,7 +120,7 @@ func TestControlSlowBody(t *testing.T) {
 	}
 	defer c.Close()
 	fmt.Fprint(c, "POST /v1/drain HTTP/1.1\r\nHost: portolan\r\nContent-Type: application/json\r\nContent-Length: 14\r\n\r\n{\"region\"")
-	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(patience))
 	answer, err := io.ReadAll(c)
 	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 408 ") || !strings.Contains(string(answer), "nothing was changed") {
 		t.Errorf("%q, %v", answer, err)

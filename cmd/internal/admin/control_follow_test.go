@@ -18,8 +18,9 @@ func TestControlFollow(t *testing.T) {
 		api.past = append(api.past, Event{Seq: seq, Kind: "drain", Region: fmt.Sprint("r", seq%2), DecidedAt: controlTime})
 	}
 	api.late = []Event{{Seq: 5, Kind: "drain", Region: "r1", DecidedAt: controlTime}}
-	// Far below the pauses of this test is what would end an ordinary exchange.
-	_, path := controlServer(t, api, func(s *Server) { s.read, s.write = 20*time.Millisecond, 20*time.Millisecond })
+	// Below the pause of this test is what would end an ordinary exchange.
+	const exchange = 500 * time.Millisecond // in which a slow machine begins
+	_, path := controlServer(t, api, func(s *Server) { s.read, s.write = exchange, exchange })
 	got := make(chan uint64)
 	ended := make(chan error)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -38,7 +39,7 @@ func TestControlFollow(t *testing.T) {
 			}
 		case err := <-ended:
 			t.Fatalf("ended before event %d: %v", seq, err)
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("no event %d", seq)
 		}
 	}
@@ -47,7 +48,7 @@ func TestControlFollow(t *testing.T) {
 	select {
 	case err := <-ended:
 		t.Fatalf("the time for an ordinary exchange has ended the stream: %v", err)
-	case <-time.After(60 * time.Millisecond):
+	case <-time.After(2 * exchange):
 	}
 	api.coming <- Event{Seq: 5, Region: "r1", DecidedAt: controlTime}
 	want(5)
@@ -74,7 +75,7 @@ func TestControlFollowEnds(t *testing.T) {
 		s, path := controlServer(t, &controlAPI{coming: make(chan Event)}, nil)
 		out := ended(t, path)
 		controlEventually(t, "a follower", func() bool { return len(s.followers) == 1 })
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		if err := s.Stop(ctx); err != nil {
 			t.Errorf("stop: %v", err)
@@ -160,7 +161,7 @@ func TestControlStopWithFreshConnection(t *testing.T) {
 		defer s.fresh.mu.Unlock()
 		return len(s.fresh.conns) == 1
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := s.Stop(ctx); err != nil {
 		t.Errorf("stop: %v", err)

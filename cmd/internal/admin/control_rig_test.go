@@ -127,6 +127,9 @@ func (a *controlAPI) Reload(ctx context.Context, dryRun bool) (ReloadReport, err
 	return ReloadReport{DryRun: dryRun}, a.note("reload %t cancelable %t", dryRun, ctx.Done() != nil)
 }
 
+// patience bounds every wait for something that has to happen.
+const patience = 20 * time.Second
+
 // controlServer serves api on a socket in a folder of its own until the test ends.
 func controlServer(t *testing.T, api API, shorten func(*Server)) (*Server, string) {
 	t.Helper()
@@ -140,7 +143,7 @@ func controlServer(t *testing.T, api API, shorten func(*Server)) (*Server, strin
 	}
 	s.Start()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := s.Stop(ctx); err != nil {
 			t.Errorf("stop: %v", err)
@@ -183,7 +186,7 @@ func controlAsk(t *testing.T, path, method, target, contentType string, body io.
 // controlEventually polls until ok, or fails the test.
 func controlEventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("timed out: %s", what)
 		}

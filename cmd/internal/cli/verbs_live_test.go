@@ -149,7 +149,7 @@ func watchedEnv(out io.Writer, socket string) *env {
 }
 
 func TestStatusWatch(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	w := &watched{want: "node ns1", n: 3, seen: cancel}
 	code := watchedEnv(w, verbsServer(t, &verbsAPI{})).run(ctx, []string{"status", "--watch", "--interval", "10ms"})
@@ -171,7 +171,7 @@ func TestEventsFollow(t *testing.T) {
 	} {
 		api := &verbsAPI{coming: make(chan admin.Event, 1)}
 		api.coming <- admin.Event{Seq: 6, Kind: "up", Registry: "myregistry", Region: "eastus", DecidedAt: verbsNow, EffectiveAt: verbsNow, Reason: "recovered"}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		w := &watched{want: tt.want, n: 1, seen: cancel}
 		code := watchedEnv(w, verbsServer(t, api)).run(ctx, []string{"events", "-f", "-o", tt.format})
 		cancel()

@@ -105,6 +105,7 @@ func options(t *testing.T, server netip.AddrPort, kind string) *Options {
 	o := Defaults()
 	o.Server, o.Mix, o.Now = server, m, time.Now
 	o.Warmup, o.Duration, o.InFlight = 20*time.Millisecond, 200*time.Millisecond, 32
+	o.Timeout = 20 * time.Second // nothing is lost because the machine is slow
 	return &o
 }
 
@@ -120,6 +121,21 @@ func run(t *testing.T, o *Options) *Report {
 	return r
 }
 
+// runUntil runs, longer and longer until so many are answered: on a slow machine that
+// takes its time.
+func runUntil(t *testing.T, o *Options, answered uint64) *Report {
+	t.Helper()
+	for {
+		r := run(t, o)
+		if r.Answered >= answered {
+			return r
+		}
+		if o.Duration *= 5; o.Duration > 10*time.Second {
+			t.Fatalf("%d answered, want %d: %+v", r.Answered, answered, r)
+		}
+	}
+}
+
 func once(_ int64, query []byte) [][]byte { return [][]byte{reply(query)} }
 
 // In a closed loop every query is answered, of all kinds, by several threads.
@@ -128,8 +144,8 @@ func TestClosedLoop(t *testing.T) {
 		p := startPeer(t, once)
 		o := options(t, p.addr, kind)
 		o.Threads, o.Sockets = 2, 2
-		r := run(t, o)
-		if r.Answered < 100 || r.Lost+r.Stray+r.Failed+r.Unsent > 0 || r.Rcodes["NXDOMAIN"] != r.Answered || len(r.Rcodes) != 1 {
+		r := runUntil(t, o, 100)
+		if r.Lost+r.Stray+r.Failed+r.Unsent > 0 || r.Rcodes["NXDOMAIN"] != r.Answered || len(r.Rcodes) != 1 {
 			t.Errorf("%s: %+v", kind, r)
 		}
 		if seen := uint64(p.seen.Load()); r.Answered > seen {
@@ -150,7 +166,7 @@ func TestAddresses(t *testing.T) {
 	six := servePeer(t, conn, once)
 	four := startPeer(t, once)
 	for _, addr := range []netip.AddrPort{six.addr, netip.AddrPortFrom(netip.AddrFrom16(four.addr.Addr().As16()), four.addr.Port())} {
-		if r := run(t, options(t, addr, "global")); r.Answered < 100 || r.Lost > 0 {
+		if r := runUntil(t, options(t, addr, "global"), 100); r.Lost > 0 {
 			t.Errorf("%s: %+v", addr, r)
 		}
 	}
@@ -167,8 +183,8 @@ func TestStrangeAnswers(t *testing.T) {
 		otherName[3] = 2 // SERVFAIL shows who was believed
 		return [][]byte{otherID, otherName, isQuery, {1, 2, 3}, good, good}
 	})
-	r := run(t, options(t, p.addr, "global"))
-	if r.Answered < 10 || r.Lost > 0 || r.Stray < 4*r.Answered || r.Rcodes["NXDOMAIN"] != r.Answered {
+	r := runUntil(t, options(t, p.addr, "global"), 10)
+	if r.Lost > 0 || r.Stray < 4*r.Answered || r.Rcodes["NXDOMAIN"] != r.Answered {
 		t.Errorf("%+v", r)
 	}
 }
@@ -191,7 +207,7 @@ func TestOtherSource(t *testing.T) {
 	if _, err := l.flush(); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(20 * time.Second)
 	for got := 0; got == 0; {
 		if time.Now().After(deadline) {
 			t.Fatal("the answer did not come")
@@ -217,17 +233,20 @@ func TestOtherSource(t *testing.T) {
 
 // Queries that are not answered are lost after the timeout, each once.
 func TestLoss(t *testing.T) {
+	var silent atomic.Int64
 	p := startPeer(t, func(n int64, query []byte) [][]byte {
 		if n%10 == 0 {
+			silent.Add(1)
 			return nil
 		}
 		return once(n, query)
 	})
 	o := options(t, p.addr, "global")
-	o.Rate, o.InFlight, o.Timeout = 5000, 5000, 300*time.Millisecond
+	o.Warmup, o.Rate, o.InFlight, o.Timeout = 0, 5000, 5000, 2*time.Second
 	r := run(t, o)
-	if share := float64(r.Lost) / float64(r.Sent); r.Sent < 900 || share < 0.08 || share > 0.12 {
-		t.Errorf("%+v", r)
+	// The system drops some, too, where one side does not come to read.
+	if least := uint64(silent.Load()); r.Sent < 900 || least < r.Sent/20 || r.Lost < least || r.Lost > least+r.Sent/2 {
+		t.Errorf("%d were not answered: %+v", least, r)
 	}
 }
 
@@ -267,8 +286,8 @@ func TestRate(t *testing.T) {
 func TestTCP(t *testing.T) {
 	o := options(t, startTCPPeer(t, 1<<30).addr, "global")
 	o.TCP, o.PerConnection, o.Sockets = true, 100, 2
-	r := run(t, o)
-	if r.Answered < 300 || r.Lost > 0 || r.Connections < 2 || r.Transport != "tcp" {
+	r := runUntil(t, o, 300)
+	if r.Lost > 0 || r.Connections < 2 || r.Transport != "tcp" {
 		t.Errorf("%+v", r)
 	}
 	o = options(t, startTCPPeer(t, 50).addr, "global")
@@ -320,14 +339,18 @@ func TestNobody(t *testing.T) {
 
 // A run that is cancelled ends soon and still reports.
 func TestCancel(t *testing.T) {
-	p := startPeer(t, once)
+	ctx, cancel := context.WithCancel(t.Context())
+	p := startPeer(t, func(n int64, query []byte) [][]byte {
+		if n == 10 { // in the middle
+			cancel()
+		}
+		return once(n, query)
+	})
 	o := options(t, p.addr, "global")
 	o.Duration, o.Rate = time.Hour, 100
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(100*time.Millisecond, cancel)
 	begin := time.Now()
 	r, err := Run(ctx, o)
-	if !errors.Is(err, context.Canceled) || r == nil || time.Since(begin) > 10*time.Second {
+	if !errors.Is(err, context.Canceled) || r == nil || time.Since(begin) > time.Minute {
 		t.Errorf("%v and %+v after %v", err, r, time.Since(begin))
 	}
 }
