@@ -96,6 +96,7 @@ type TCP struct {
 	Message     time.Duration // from the first byte of a message to its last
 	Handshake   time.Duration // of TLS
 	Pipeline    int           // queries served on one connection before it is closed
+	Transfers   int           // zone transfers under way at once
 }
 
 // Admin is where operators and collectors connect.

@@ -93,6 +93,7 @@ func tcpFields() []field[TCP] {
 		{name: "message", typ: "duration", def: "2s", set: into(lasting(10*time.Millisecond, time.Minute), func(t *TCP) *time.Duration { return &t.Message })},
 		{name: "handshake", typ: "duration", def: "3s", set: into(lasting(100*time.Millisecond, time.Minute), func(t *TCP) *time.Duration { return &t.Handshake })},
 		{name: "pipeline", typ: "number", def: "10000", set: into(between(1, 1<<30), func(t *TCP) *int { return &t.Pipeline })},
+		{name: "transfers", typ: "number", def: "10", set: into(between(1, most), func(t *TCP) *int { return &t.Transfers })},
 	}
 }
 

@@ -87,7 +87,7 @@ func TestDefaults(t *testing.T) {
 		Server: Server{
 			Listen:  []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:53"), netip.MustParseAddrPort("[::]:53")},
 			UDPSize: 1232, ECS: true, Sandbox: true,
-			TCP: TCP{Connections: 1000, PerPrefix: 100, Idle: 10 * time.Second, Message: 2 * time.Second, Handshake: 3 * time.Second, Pipeline: 10000},
+			TCP: TCP{Connections: 1000, PerPrefix: 100, Idle: 10 * time.Second, Message: 2 * time.Second, Handshake: 3 * time.Second, Pipeline: 10000, Transfers: 10},
 			RateLimit: RateLimit{
 				Enabled: true, Answers: 100, Negatives: 100, Errors: 100, Burst: 250, Slip: 2,
 				Exempt: prefixes("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "fe80::/10"),

@@ -34,6 +34,7 @@ type reply struct {
 	msg   []byte // the response; what stood in dst before is before start
 	start int
 	limit int // length that msg may reach
+	room  int // octets that a signature will add, 0 for none
 	outcome
 	known
 }
@@ -73,7 +74,7 @@ func (p *reply) begin(dst []byte, t Transport) {
 	case p.q.EDNS.Present:
 		size = min(int(p.q.EDNS.Size), p.s.UDPSize)
 	}
-	p.start, p.limit = len(dst), len(dst)+size
+	p.start, p.limit = len(dst), len(dst)+size-p.room
 	var header [wire.HeaderLen]byte
 	p.msg = append(append(dst, header[:]...), p.q.Question()...)
 	p.owner = p.question()
@@ -143,6 +144,9 @@ func (w *Worker) finish(p *reply, from netip.AddrPort, now int64) []byte {
 		p.msg = p.msg[:body+opt]
 		p.flags |= wire.FlagTC
 		p.counts = wire.Counts{}
+		if p.room != 0 && p.rcode < 16 {
+			p.rcode = wire.RcodeNoError // RFC 8945 section 5.3: ask over TCP, whatever it would be
+		}
 		if sent {
 			w.counters.truncated.Add(1)
 		} else if !w.slips(p) {

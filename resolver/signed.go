@@ -21,6 +21,10 @@ func (w *Worker) signed(p *reply, dst []byte, from netip.AddrPort, now int64) ([
 	if p.s.Transfers == nil || p.q.Rcode != wire.RcodeNotAuth {
 		return dst, false
 	}
-	out := p.s.Transfers.Answer(dst, p.q.Message(), now, func(msg []byte) []byte { return w.Answer(nil, msg, from, now) })
+	out := p.s.Transfers.Answer(dst, p.q.Message(), now, func(msg []byte, room int) []byte {
+		var p reply
+		p.s, p.room = w.resolver.current.Load(), room
+		return w.answer(&p, p.q.Parse(msg), nil, from, now)
+	})
 	return out, len(out) > len(dst)
 }

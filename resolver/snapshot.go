@@ -85,9 +85,9 @@ type Transfers interface {
 	// of send for each message, and reports whether it did.
 	Serve(msg []byte, from netip.AddrPort, now int64, send func([]byte) error) (taken bool)
 	// Answer appends the response to msg, which has a TSIG record, to dst: what
-	// answer returns for the message without it, signed, or why not. Nothing
-	// appended: it cannot be answered.
-	Answer(dst, msg []byte, now int64, answer func(msg []byte) []byte) []byte
+	// answer returns for the message without it, with room octets to spare, signed, or
+	// why not. Nothing appended: it cannot be answered.
+	Answer(dst, msg []byte, now int64, answer func(msg []byte, room int) []byte) []byte
 }
 
 // Registry is one registry as the path of a query sees it.

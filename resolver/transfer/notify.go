@@ -43,6 +43,24 @@ type Notifier struct {
 
 	told map[target]*told // used by Run alone
 	done chan outcome
+
+	acknowledged, refused, unanswered atomic.Uint64
+	behind                            atomic.Int64
+}
+
+// NotifyStats are what a [Notifier] has counted.
+type NotifyStats struct {
+	// Acknowledged, Refused and Unanswered count messages sent, by how the secondary
+	// took them.
+	Acknowledged, Refused, Unanswered uint64
+	// Behind is how many secondaries of zones have not acknowledged the serial that is
+	// served, and will not be told of it again.
+	Behind int
+}
+
+// Stats returns what has been counted. Safe for concurrent use.
+func (n *Notifier) Stats() NotifyStats {
+	return NotifyStats{n.acknowledged.Load(), n.refused.Load(), n.unanswered.Load(), int(n.behind.Load())}
 }
 
 // target is a secondary of a zone.
@@ -55,6 +73,8 @@ type target struct {
 type told struct {
 	serial uint32
 	known  bool // it has acknowledged serial, or is not to be told again
+	behind bool // is not to be told again, and has not acknowledged
+	named  bool // by the zones of the last look
 	tries  int
 	next   time.Time
 	busy   bool
@@ -99,12 +119,13 @@ func (n *Notifier) Run(ctx context.Context) {
 
 // look begins a try for each secondary that has to be told now, and returns how many.
 func (n *Notifier) look(ctx context.Context) (begun int) {
-	s := n.set.Load()
-	if s == nil {
-		return 0
+	var zones map[string]*Zone
+	if s := n.set.Load(); s != nil {
+		zones = s.zones
 	}
 	now := n.o.Now()
-	for _, z := range s.zones {
+	defer n.forget()
+	for _, z := range zones {
 		for _, to := range z.Notify {
 			key := target{z.Name, to}
 			t := n.told[key]
@@ -112,9 +133,10 @@ func (n *Notifier) look(ctx context.Context) (begun int) {
 				t = &told{}
 				n.told[key] = t
 			}
+			t.named = true
 			serial := z.Serial()
 			if t.serial != serial {
-				t.serial, t.known, t.tries, t.next = serial, false, 0, now
+				t.serial, t.known, t.behind, t.tries, t.next = serial, false, false, 0, now
 			}
 			if t.known || t.busy || now.Before(t.next) {
 				continue
@@ -127,10 +149,34 @@ func (n *Notifier) look(ctx context.Context) (begun int) {
 	return begun
 }
 
+// forget drops the secondaries that the last look did not find any more, and counts
+// those that are behind.
+func (n *Notifier) forget() {
+	behind := int64(0)
+	for key, t := range n.told {
+		if !t.named && !t.busy {
+			delete(n.told, key)
+			continue
+		}
+		if t.named = false; t.behind {
+			behind++
+		}
+	}
+	n.behind.Store(behind)
+}
+
 // end takes in how a try has ended.
 func (n *Notifier) end(o outcome) {
 	t := n.told[o.target]
 	t.busy = false
+	switch {
+	case o.err == nil:
+		n.acknowledged.Add(1)
+	case o.final:
+		n.refused.Add(1)
+	default:
+		n.unanswered.Add(1)
+	}
 	if o.err != nil {
 		n.o.Log(o.zone, o.to, o.err)
 	}
@@ -139,7 +185,7 @@ func (n *Notifier) end(o outcome) {
 	}
 	t.tries++
 	if o.err == nil || o.final || t.tries >= n.o.Tries {
-		t.known = true
+		t.known, t.behind = true, o.err != nil
 		return
 	}
 	pause := min(n.o.Wait<<min(t.tries-1, 16), maxPause)

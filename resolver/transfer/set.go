@@ -31,13 +31,18 @@ type Zone struct {
 
 // Set is the zones that secondaries may have, by name. Immutable once made.
 type Set struct {
-	zones map[string]*Zone // by name in wire form
-	keys  map[string]*Key  // by name
+	zones   map[string]*Zone // by name in wire form
+	keys    map[string]*Key  // by name
+	traffic *Traffic
+	most    int // transfers that may run at a time
 }
+
+// DefaultMost is how many transfers of a set run at a time unless [Set.Share] says.
+const DefaultMost = 10
 
 // NewSet returns a Set of zones.
 func NewSet(zones []*Zone) *Set {
-	s := &Set{zones: make(map[string]*Zone, len(zones)), keys: make(map[string]*Key)}
+	s := &Set{zones: make(map[string]*Zone, len(zones)), keys: make(map[string]*Key), traffic: new(Traffic), most: DefaultMost}
 	for _, z := range zones {
 		s.zones[string(z.Apex)] = z
 		if z.Key != nil {
@@ -46,6 +51,10 @@ func NewSet(zones []*Zone) *Set {
 	}
 	return s
 }
+
+// Share makes t count the transfers of the set too, and lets most of all that t counts
+// run at a time. It is part of making the set: not for one that is in use.
+func (s *Set) Share(t *Traffic, most int) { s.traffic, s.most = t, most }
 
 // Zones returns the zones, in no order.
 func (s *Set) Zones() []*Zone {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -287,8 +288,9 @@ func TestAnswer(t *testing.T) {
 	s := NewSet([]*Zone{zoneOf(t, 1, k)})
 	unsigned := request(t, dns.TypeSOA, 0, nil)
 	var asked []byte
-	out := s.Answer([]byte("xy"), request(t, dns.TypeSOA, 0, k), now, func(msg []byte) []byte {
-		asked = bytes.Clone(msg)
+	var spared int
+	out := s.Answer([]byte("xy"), request(t, dns.TypeSOA, 0, k), now, func(msg []byte, room int) []byte {
+		asked, spared = bytes.Clone(msg), room
 		r := bytes.Clone(msg)
 		r[2] |= 0x80
 		return r
@@ -299,6 +301,9 @@ func TestAnswer(t *testing.T) {
 	var m dns.Msg
 	if err := m.Unpack(out[2:]); err != nil || m.IsTsig() == nil || m.IsTsig().Error != 0 {
 		t.Errorf("%v %v", err, &m)
+	}
+	if added := len(out) - 2 - len(unsigned); added != spared {
+		t.Errorf("room for %d octets, the signature takes %d", spared, added)
 	}
 	if out := s.Answer(nil, unsigned, now, nil); len(out) != 0 {
 		t.Error("a message without a signature is answered")
@@ -312,6 +317,100 @@ func TestServeStops(t *testing.T) {
 	s.Serve(request(t, dns.TypeAXFR, 0, nil), netip.MustParseAddrPort("192.0.2.1:53"), now, func([]byte) error { calls++; return errors.New("gone") })
 	if calls != 1 {
 		t.Errorf("%d calls", calls)
+	}
+}
+
+// Beyond the transfers that may run, secondaries are told to come again, signed where
+// the request was; the place of one that has ended is free, however it ended.
+func TestServeBusy(t *testing.T) {
+	k := testKey(t)
+	plain, signed := NewSet([]*Zone{zoneOf(t, 8000, nil)}), NewSet([]*Zone{zoneOf(t, 8000, k)})
+	traffic := new(Traffic)
+	plain.Share(traffic, 2)
+	signed.Share(traffic, 2)
+	sending, goOn := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			first := true
+			plain.Serve(request(t, dns.TypeAXFR, 0, nil), netip.MustParseAddrPort("192.0.2.1:53"), now, func([]byte) error {
+				if first {
+					sending <- struct{}{}
+					<-goOn
+				}
+				first = false
+				return nil
+			})
+		})
+		<-sending
+	}
+	for _, tt := range []struct {
+		s   *Set
+		key *Key
+	}{{plain, nil}, {signed, k}} {
+		msg := request(t, dns.TypeAXFR, 0, tt.key)
+		out, taken := serve(tt.s, msg, "192.0.2.9:53")
+		var m dns.Msg
+		if !taken || len(out) != 1 || m.Unpack(out[0]) != nil || m.Rcode != dns.RcodeServerFailure || len(m.Answer) > 0 || m.Authoritative || len(m.Question) != 1 {
+			t.Fatalf("taken %t, %v", taken, &m)
+		}
+		if tt.key == nil {
+			continue
+		}
+		var asked dns.Msg
+		if err := asked.Unpack(msg); err != nil {
+			t.Fatal(err)
+		}
+		if failed := tt.s.check(msg, asked.IsTsig(), now); failed != nil {
+			t.Fatal("the request is not good")
+		}
+		bare, _ := strip(out[0], m.IsTsig())
+		if sum := hex.EncodeToString(k.mac(bare, asked.IsTsig().MAC, m.IsTsig(), false)); sum != m.IsTsig().MAC {
+			t.Errorf("code %s, want %s", m.IsTsig().MAC, sum)
+		}
+	}
+	if n := traffic.Totals().Running; n != 2 {
+		t.Errorf("%d are running", n)
+	}
+	close(goOn)
+	wg.Wait()
+	if msgs, _ := serve(signed, request(t, dns.TypeIXFR, 77, k), "192.0.2.9:53"); len(records(t, msgs)) != 1 {
+		t.Error("the places of those that have ended are taken")
+	}
+}
+
+// Requests are counted by what became of them.
+func TestTraffic(t *testing.T) {
+	k := testKey(t)
+	s := NewSet([]*Zone{zoneOf(t, 3, k)})
+	bad := request(t, dns.TypeAXFR, 0, k)
+	bad[len(bad)-30] ^= 1
+	octets := 0
+	for _, tt := range []struct {
+		msg  []byte
+		from string
+		want Outcome
+	}{
+		{request(t, dns.TypeAXFR, 0, k), "192.0.2.1:53", Sent},
+		{request(t, dns.TypeIXFR, 1, k), "192.0.2.1:53", Sent},
+		{request(t, dns.TypeIXFR, 77, k), "192.0.2.1:53", Current},
+		{request(t, dns.TypeAXFR, 0, k), "198.51.100.1:53", Refused},
+		{request(t, dns.TypeAXFR, 0, nil), "192.0.2.1:53", Refused},
+		{bad, "192.0.2.1:53", BadSignature},
+	} {
+		before := s.traffic.Totals()
+		msgs, _ := serve(s, tt.msg, tt.from)
+		for _, m := range msgs {
+			octets += len(m)
+		}
+		after := s.traffic.Totals()
+		if before.Requests[tt.want]++; before.Requests != after.Requests {
+			t.Errorf("%s: %v, want %v", tt.want, after.Requests, before.Requests)
+		}
+	}
+	s.Serve(request(t, dns.TypeAXFR, 0, k), netip.MustParseAddrPort("192.0.2.1:53"), now, func([]byte) error { return errors.New("gone") })
+	if got := s.traffic.Totals(); got.Requests[Aborted] != 1 || got.Octets != uint64(octets) || got.Running != 0 {
+		t.Errorf("%+v, want %d octets", got, octets)
 	}
 }
 
@@ -330,7 +429,7 @@ func FuzzServe(f *testing.F) {
 				t.Fatalf("%x gets %x", msg, m)
 			}
 		}
-		s.Answer(nil, msg, now, func(m []byte) []byte { return m })
+		s.Answer(nil, msg, now, func(m []byte, _ int) []byte { return m })
 		wire.WantsTransfer(msg)
 	})
 }
@@ -414,6 +513,11 @@ func TestNotifier(t *testing.T) {
 	eventually(t, "not all were told", func() bool { return good.count() == 1 && slow.count() == 3 && refusing.count() == 1 })
 	serial.Store("s", uint32(2))
 	eventually(t, "a new serial was not told", func() bool { return good.count() == 2 && slow.count() == 4 && refusing.count() == 2 })
+	eventually(t, "what became of the messages is not counted", func() bool {
+		return n.Stats() == NotifyStats{Acknowledged: 4, Refused: 2, Unanswered: 2, Behind: 1}
+	})
+	n.Set(nil)
+	eventually(t, "a secondary that is gone is behind", func() bool { return n.Stats().Behind == 0 })
 	cancel()
 	<-done
 	mu.Lock()

@@ -189,10 +189,17 @@ func (f *failure) response(m *dns.Msg) []byte {
 	return msg
 }
 
+// size is what a TSIG record of the key adds to a message, in octets (RFC 8945 section
+// 4.2): the name, the ten octets of every record, the algorithm, six of time, and five
+// fields of two beside the code.
+func (k *Key) size() int {
+	return len(lower(k.Name)) + 10 + len(lower(k.Algorithm)) + 6 + 5*2 + k.hash()().Size()
+}
+
 // Answer answers a message with a TSIG record: it asks answer for the response to the
-// message without it, and signs that. No response means that the message was none that
-// could be signed.
-func (s *Set) Answer(dst, msg []byte, now int64, answer func(msg []byte) []byte) []byte {
+// message without it, in which room is left for the octets of a signature, and signs
+// that. No response means that the message was none that could be signed.
+func (s *Set) Answer(dst, msg []byte, now int64, answer func(msg []byte, room int) []byte) []byte {
 	m := new(dns.Msg)
 	if m.Unpack(msg) != nil {
 		return dst
@@ -209,11 +216,12 @@ func (s *Set) Answer(dst, msg []byte, now int64, answer func(msg []byte) []byte)
 		return dst
 	}
 	binary.BigEndian.PutUint16(bare, m.Id)
-	response := answer(bare)
+	key := s.keys[dns.CanonicalName(t.Hdr.Name)]
+	response := answer(bare, key.size())
 	if len(response) == 0 {
 		return dst
 	}
-	signed, _, err := s.keys[dns.CanonicalName(t.Hdr.Name)].sign(response, strings.ToLower(t.MAC), false, now)
+	signed, _, err := key.sign(response, strings.ToLower(t.MAC), false, now)
 	if err != nil {
 		return dst
 	}

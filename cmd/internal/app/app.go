@@ -61,6 +61,7 @@ type App struct {
 	given        *given
 	notifier     *notify.Notifier
 	secondaries  *transfer.Notifier
+	transfers    transfer.Traffic
 	shares       shares
 	server       *server.Server
 	certificate  *certificate
@@ -156,6 +157,9 @@ func (a *App) build(previous *World) (*World, error) {
 	w.said = newSaid(w.Config, w.Compiled)
 	w.Config.Registries = nil // see said
 	w.Compiled.Snapshot.Holds = a.holds
+	if t := w.Compiled.Transfers; t != nil {
+		t.Share(&a.transfers, w.Config.Server.TCP.Transfers)
+	}
 	w.Compiled.Snapshot.Cookies, w.Compiled.Snapshot.Limits = a.cookies(w), a.limits(w)
 	if a.given != nil {
 		w.Compiled.Snapshot.Moves = a.given.moves

@@ -70,7 +70,9 @@ func needRestart(b, c *config.Config) (sections []string) {
 
 // socketsOf writes what the sockets of a server depend on.
 func socketsOf(s *config.Server) string {
-	return fmt.Sprint(s.Listen, s.Workers, s.TCP, s.TLS.Listen, s.ProxyFrom)
+	limits := s.TCP
+	limits.Transfers = 0 // belongs to the zones
+	return fmt.Sprint(s.Listen, s.Workers, limits, s.TLS.Listen, s.ProxyFrom)
 }
 
 // registryChanges lists the registries that differ, by key.

@@ -40,6 +40,8 @@ type metrics struct {
 	tcpOpen, tcpTotal, tcpRefused, probeLate               *prometheus.Desc
 	ledgerOK, notifyDeliveries, notifyQueue                *prometheus.Desc
 	badProxy, badSource, panics, clockAhead, targets       *prometheus.Desc
+	transfers, transferOctets, transfersRunning            *prometheus.Desc
+	zoneNotifies, secondariesBehind                        *prometheus.Desc
 }
 
 func newMetrics(a *App) *metrics {
@@ -90,7 +92,14 @@ func newMetrics(a *App) *metrics {
 		clockAhead:    desc("clock_ahead_seconds", "How far the clock of the system is ahead of that of the server, which never jumps."),
 		probeLate:     desc("probe_lateness_seconds", "How late the schedule of probes has lately run."),
 
-		targets:          desc("targets", "Replicas whose addresses are resolved from a target: fresh, stale (served on though past their TTL), or unresolved.", "state"),
+		targets: desc("targets", "Replicas whose addresses are resolved from a target: fresh, stale (served on though past their TTL), or unresolved.", "state"),
+
+		transfers:         desc("transfers_total", "Requests of secondaries for a zone, by outcome.", "outcome"),
+		transferOctets:    desc("transfer_bytes_total", "Octets of the messages of zone transfers."),
+		transfersRunning:  desc("transfers_running", "Zone transfers under way."),
+		zoneNotifies:      desc("zone_notifies_total", "NOTIFY messages to secondaries, by how they were taken.", "outcome"),
+		secondariesBehind: desc("secondaries_behind", "Secondaries of zones that did not acknowledge the serial served, and will not be told of it again."),
+
 		ledgerOK:         desc("ledger_writable", "1 if the last write to the ledger succeeded."),
 		notifyDeliveries: desc("notify_deliveries_total", "Deliveries of events to receivers, and failed attempts at them, by outcome.", "outcome"),
 		notifyQueue:      desc("notify_queue", "Deliveries of events that wait for receivers, those being tried included."),
@@ -137,6 +146,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 		m.badProxy, m.badSource, m.panics, m.clockAhead, m.targets,
 		m.serial, m.geoBuilt, m.geoRanges, m.tcpOpen, m.tcpTotal, m.tcpRefused, m.probeLate,
 		m.ledgerOK, m.notifyDeliveries, m.notifyQueue,
+		m.transfers, m.transferOctets, m.transfersRunning, m.zoneNotifies, m.secondariesBehind,
 	} {
 		ch <- d
 	}
@@ -184,6 +194,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		gauge(m.targets, float64(n), state)
 	}
 	m.collectNotify(ch)
+	m.collectTransfers(ch)
 }
 
 // The labels of the places in resolver.Totals.

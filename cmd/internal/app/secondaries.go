@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"portolan.dev/resolver/transfer"
 )
 
@@ -16,6 +18,27 @@ const (
 	// notifyTries is the first try and as many more as RFC 1996 section 3.6 suggests.
 	notifyTries = 6
 )
+
+// collectTransfers reports what secondaries got, and were told.
+func (m *metrics) collectTransfers(ch chan<- prometheus.Metric) {
+	counter := func(d *prometheus.Desc, n uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+	}
+	gauge := func(d *prometheus.Desc, n int) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n))
+	}
+	sent := m.a.transfers.Totals()
+	for i, n := range sent.Requests {
+		counter(m.transfers, n, transfer.Outcome(i).String())
+	}
+	counter(m.transferOctets, sent.Octets)
+	gauge(m.transfersRunning, sent.Running)
+	told := m.a.secondaries.Stats()
+	counter(m.zoneNotifies, told.Acknowledged, "acknowledged")
+	counter(m.zoneNotifies, told.Refused, "refused")
+	counter(m.zoneNotifies, told.Unanswered, "unanswered")
+	gauge(m.secondariesBehind, told.Behind)
+}
 
 // newSecondaries makes what tells secondaries of changes.
 func (a *App) newSecondaries() *transfer.Notifier {

@@ -16,7 +16,7 @@ import (
 
 const transferConfig = `
 server: {listen: ["127.0.0.1:0"], sandbox: false}
-admin: {socket: $DIR/admin.sock}
+admin: {socket: $DIR/admin.sock, metrics: "127.0.0.1:0"}
 state: {dir: $DIR/state}
 geo: {default_region: westus}
 zones:
@@ -97,7 +97,21 @@ func TestSecondaries(t *testing.T) {
 			return len(ask(p, "new.file.test.", dns.TypeA).Answer) == 1
 		})
 	}
+	before := s.scrape()
 	transferByHand(t, programs[2], int(port))
+	after := s.scrape()
+	for outcome, atLeast := range map[string]float64{"sent": 2, "current": 1, "refused": 2, "bad_signature": 1} {
+		series := `portolan_transfers_total{outcome="` + outcome + `"}`
+		if n := after.get(t, series) - before.get(t, series); n < atLeast { // the secondaries may ask meanwhile, too
+			t.Errorf("%s rose by %v, want %v", series, n, atLeast)
+		}
+	}
+	if n := after.get(t, "portolan_transfer_bytes_total"); n < 500 {
+		t.Errorf("%v octets", n)
+	}
+	if n := after.get(t, `portolan_zone_notifies_total{outcome="acknowledged"}`); n < 2 {
+		t.Errorf("%v were acknowledged", n)
+	}
 }
 
 // transferByHand asks for zones with kdig.
