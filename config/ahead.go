@@ -15,29 +15,44 @@ type parsed struct {
 	problem *problem
 	err     error         // of the file system
 	data    []byte        // with parts: the whole file
-	blocks  [][]yaml.Node // of a part: where its nodes are, to be given back
+	blocks  [][]yaml.Node // where the nodes are, to be given back
 }
 
-func parse(data []byte) parsed { return parseIn(data, partSize) }
-
-// parseIn is parse with parts of the given size.
-func parseIn(data []byte, size int) parsed {
-	if head, parts, ok := split(data, size); ok {
-		if root, problem := parseDocument(head); problem == nil && root != nil {
-			return parsed{root: root, parts: parts, data: data}
+// parse reads the text of a file, the registries of which in parts where they can be.
+func (d *decoder) parse(data []byte, src *source) parsed {
+	// Where care is taken, small files are read at once.
+	if !d.careful || len(data) > 4*d.part {
+		if p, ok := d.parseParts(data, src); ok {
+			return p
 		}
 	}
-	root, problem := parseDocument(data)
-	return parsed{root: root, problem: problem}
+	root, blocks, problem := parseDocument(data, &d.nodes)
+	return parsed{root: root, problem: problem, blocks: blocks}
+}
+
+func (d *decoder) parseParts(data []byte, src *source) (p parsed, ok bool) {
+	head, parts, ok := split(data, d.part, d.cache)
+	if !ok {
+		return parsed{}, false
+	}
+	root, blocks, problem := parseDocument(head, &d.nodes)
+	if problem != nil || !holdsRegistries(root, parts[0].line) {
+		return parsed{}, false
+	}
+	if len(parts) == 1 { // among many such files: here, and not one after the other
+		b := d.batch(parts[0], &place{source: src})
+		parts[0].done = &b
+	}
+	return parsed{root: root, parts: parts, data: data, blocks: blocks}, true
 }
 
 // parseFile is parse for a file of the file system.
-func parseFile(path string) parsed {
+func (d *decoder) parseFile(path string) parsed {
 	data, err := readFile(path)
 	if err != nil {
 		return parsed{err: err}
 	}
-	return parse(data)
+	return d.parse(data, &source{name: path})
 }
 
 // ahead gives what do makes of each item, in order, and does the next ones

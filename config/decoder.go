@@ -16,6 +16,12 @@ type decoder struct {
 	sections       sections
 	aliased        int // values reached through aliases so far
 	nodes          nodes
+	// careful decoding goes through everything in order and knows the place of
+	// everything. Else what is bulk is decoded side by side, or taken from the cache;
+	// hurried says that some of it was.
+	careful, hurried bool
+	cache            *Cache
+	part             int // size of the parts that registries are read in
 
 	// What has a name, by name, in all files: where it was given first.
 	zones, regions, probes, registries, networks map[string]*place

@@ -14,6 +14,7 @@
 // know, which regions have well-known coordinates, is passed in
 // as [Options.KnownRegion].
 //
-// Everything here is pure but for [Load], which reads files. Values are not
-// changed after they are returned and may be read by any number of goroutines.
+// Everything here is pure but for [Load], which reads files. A [Cache] makes it
+// faster, and never gives another result. Values are not changed after they are
+// returned and may be read by any number of goroutines.
 package config

@@ -122,7 +122,7 @@ func TestIncludeErrors(t *testing.T) {
 		{
 			"folder",
 			map[string]string{"main.yaml": "include: [d]\n" + zoneLine, "d/a.yaml": ""},
-			`DIR/main.yaml:1:11: include[0]: cannot read "DIR/d": DIR/d is no regular file (include regular files that the server may read, of at most 64 MiB)`,
+			`DIR/main.yaml:1:11: include[0]: cannot read "DIR/d": DIR/d is no regular file (include regular files that the server may read, of at most 128 MiB)`,
 		},
 		{
 			"bad pattern and no list",

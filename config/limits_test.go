@@ -78,7 +78,7 @@ func TestBombs(t *testing.T) {
 
 func TestFileTooLarge(t *testing.T) {
 	big := strings.Repeat("# "+strings.Repeat("x", 1021)+"\n", maxFile>>10+1)
-	want := "the file is larger than 64 MiB"
+	want := "the file is larger than 128 MiB"
 	if _, err := Parse("big.yaml", []byte(big)); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("Parse gave %v", err)
 	}

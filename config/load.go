@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"path/filepath"
@@ -15,6 +16,10 @@ type Options struct {
 	// KnownRegion gives nil for a region that has well-known coordinates, and
 	// else an error for the operator to read. nil accepts every name.
 	KnownRegion func(name string) error
+	// Cache makes a load faster that comes after another one; nil for none.
+	Cache *Cache
+
+	part int // size of parts; 0 for partSize
 }
 
 // Load is [Options.Load] with every region known.
@@ -33,19 +38,37 @@ func (o Options) Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loader{d: newDecoder(o), done: map[string]bool{}}
-	main := l.source(path)
-	l.read(main, parse(data), l.include)
-	return l.d.result(main)
+	return o.decode(path, data, (*loader).include)
 }
 
 // Parse reads one document as if it stood in the named file, which need not
 // exist. It opens no file, and refuses include.
 func (o Options) Parse(file string, data []byte) (*Config, error) {
-	l := &loader{d: newDecoder(o)}
+	return o.decode(file, data, func(_ *loader, c *cursor) {
+		c.fail("include is not available here", "load the configuration from a file")
+	})
+}
+
+// decode reads a main file, hurriedly at first: most files have no fault, and what
+// there is to say of those that have is found by going through them once more.
+func (o Options) decode(file string, data []byte, include func(*loader, *cursor)) (*Config, error) {
+	o.Cache.begin()
+	c, again, err := o.once(file, data, false, include)
+	if again {
+		c, _, err = o.once(file, data, true, include)
+	}
+	o.Cache.end(err != nil)
+	return c, err
+}
+
+// once reads a main file, and says whether it is to be read again, carefully.
+func (o Options) once(file string, data []byte, careful bool, include func(*loader, *cursor)) (c *Config, again bool, err error) {
+	l := &loader{d: newDecoder(o), done: map[string]bool{}}
+	l.d.careful, l.d.cache, l.d.part = careful, o.Cache, cmp.Or(o.part, partSize)
 	main := l.source(file)
-	l.read(main, parse(data), func(c *cursor) { c.fail("include is not available here", "load the configuration from a file") })
-	return l.d.result(main)
+	l.read(main, l.d.parse(data, main), func(c *cursor) { include(l, c) })
+	c, err = l.d.result(main)
+	return c, err != nil && l.d.hurried, err
 }
 
 func (d *decoder) result(main *source) (*Config, error) {
@@ -88,7 +111,10 @@ func (l *loader) read(src *source, p parsed, include func(*cursor)) {
 		return
 	}
 	src.parts, src.data = p.parts, p.data
-	defer func() { src.parts, src.data = nil, nil }()
+	defer func() {
+		src.parts, src.data = nil, nil
+		l.d.nodes.give(p.blocks)
+	}()
 	c := &cursor{place: &place{source: src, line: int32(root.Line), column: int32(root.Column)}, d: l.d, node: root}
 	// A file read later may not repeat a key of this one, but for the sections.
 	l.d.sections.top.add(c, l.d.cfg)
@@ -122,7 +148,7 @@ func (l *loader) include(c *cursor) {
 		if err != nil {
 			c.fail(show(pattern)+" is no pattern", "write it like registries.d/*.yaml")
 		}
-		for path, p := range ahead(paths, parseFile) {
+		for path, p := range ahead(paths, l.d.parseFile) {
 			if l.includeFile(c, path, p); l.d.errs.closed {
 				return
 			}
@@ -160,7 +186,7 @@ func (l *loader) includeFile(c *cursor, path string, p parsed) {
 		l.d.errs.closed = true
 	case p.err != nil:
 		l.done[resolved] = true
-		c.fail("cannot read "+show(path)+": "+reason(p.err), "include regular files that the server may read, of at most 64 MiB")
+		c.fail("cannot read "+show(path)+": "+reason(p.err), "include regular files that the server may read, of at most 128 MiB")
 	default:
 		l.done[resolved] = true
 		l.read(l.source(path), p, l.include)

@@ -37,10 +37,11 @@ func (n *nodes) give(blocks [][]yaml.Node) {
 	if n == nil || len(blocks) == 0 {
 		return
 	}
-	for _, block := range blocks {
-		for i := range block {
-			block[i] = yaml.Node{Content: block[i].Content[:0]} // its room is used again
+	for i, block := range blocks {
+		for j := range block {
+			block[j] = yaml.Node{Content: block[j].Content[:0]} // its room is used again
 		}
+		blocks[i] = block[:cap(block)]
 	}
 	n.mu.Lock()
 	n.free = append(n.free, blocks...)

@@ -25,6 +25,9 @@ func parsePlain(data []byte, pool *nodes) (root *yaml.Node, blocks [][]yaml.Node
 	if p.next(); p.indent >= 0 {
 		root = p.block()
 	}
+	if last := len(p.blocks) - 1; last >= 0 { // what is not in use need not be made ready again
+		p.blocks[last] = p.blocks[last][:len(p.blocks[last])-len(p.nodes)]
+	}
 	if root == nil || p.failed || p.indent >= 0 {
 		pool.give(p.blocks)
 		return nil, nil, false

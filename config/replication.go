@@ -56,17 +56,28 @@ func dataFields() []field[DataEndpoint] {
 
 func decodeRegistries(c *cursor, v *Config) {
 	decodeEntries(c, v)
-	for _, p := range ahead(c.source.parts, func(p part) parsed { return p.parse(&c.d.nodes) }) {
-		if p.problem != nil {
+	c.d.grow(c.source.parts)
+	read := func(p part) batch {
+		if p.done != nil {
+			return *p.done
+		}
+		return c.d.batch(p, c.place)
+	}
+	for _, b := range ahead(c.source.parts, read) {
+		switch {
+		case b.decoded:
+			c.d.add(b.registries, c.place)
+		case b.problem != nil:
 			// The words and the place are those for the file as a whole.
 			if _, whole := parseLibrary(c.source.data); whole != nil {
-				p.problem = whole
+				b.problem = whole
 			}
-			p.problem.add(c.source, &c.d.errs)
+			b.problem.add(c.source, &c.d.errs)
 			return
+		default:
+			decodeEntries(&cursor{place: c.place, d: c.d, node: b.root}, v)
+			c.d.nodes.give(b.blocks)
 		}
-		decodeEntries(&cursor{place: c.place, d: c.d, node: p.root}, v)
-		c.d.nodes.give(p.blocks)
 	}
 }
 

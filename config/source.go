@@ -16,7 +16,7 @@ import (
 
 const (
 	// maxFile bounds one file in bytes.
-	maxFile = 64 << 20
+	maxFile = 128 << 20
 	// maxMarks bounds what [marks] counts in one file. A node of the parsed
 	// tree costs about 200 bytes, some two nodes come of a mark, and 100,000
 	// registries with eight replicas, written out line by line, have some nine
@@ -67,12 +67,13 @@ func (p *problem) add(src *source, errs *report) {
 }
 
 // parseDocument gives the root node of the one document in data, nil for a
-// document without content.
-func parseDocument(data []byte) (*yaml.Node, *problem) {
-	if root, _, ok := parsePlain(data, nil); ok {
-		return root, nil
+// document without content, and what is to be given back to the pool.
+func parseDocument(data []byte, pool *nodes) (*yaml.Node, [][]yaml.Node, *problem) {
+	if root, blocks, ok := parsePlain(data, pool); ok {
+		return root, blocks, nil
 	}
-	return parseLibrary(data)
+	root, problem := parseLibrary(data)
+	return root, nil, problem
 }
 
 // parseLibrary is parseDocument for everything that is YAML.

@@ -69,6 +69,9 @@ func (h *History) stamp(lost Mask, c Change) {
 // for a region that is gone. Unlike noting the changes again it keeps deaths, and
 // what is known to be forgotten. It must not run at the same time as from.Note.
 func (h *History) Carry(from *History, local *[MaxRegions]uint8) {
+	if from.count.Load() == 0 {
+		return // most registries never changed: their history is not even touched
+	}
 	for i := range from.ring {
 		h.ring[i].at.Store(from.ring[i].at.Load())
 		h.ring[i].routed.Store(uint64(renumber(Mask(from.ring[i].routed.Load()), local)))

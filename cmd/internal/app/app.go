@@ -15,6 +15,7 @@ import (
 	"portolan.dev/cmd/internal/admin"
 	"portolan.dev/cmd/internal/notify"
 	"portolan.dev/cmd/internal/sandbox"
+	"portolan.dev/config"
 	"portolan.dev/config/ledger"
 	"portolan.dev/health"
 	"portolan.dev/resolver"
@@ -85,6 +86,7 @@ type App struct {
 func New(o Options) (*App, error) {
 	steady := newClock(o.Now)
 	o.Now = steady.now
+	o.Cache = new(config.Cache)
 	a := &App{
 		clock: steady,
 		o:     o, log: o.Log, slots: compile.NewSlots(), numbering: compile.NewNumbering(),

@@ -47,11 +47,13 @@ type Source struct {
 	Text []byte
 	// Now is the clock.
 	Now func() time.Time
+	// Cache makes it faster to build one world after another; nil for none.
+	Cache *config.Cache
 }
 
 // LoadConfig reads and checks the configuration, without location data.
 func (s Source) LoadConfig() (*config.Config, error) {
-	options := config.Options{KnownRegion: func(name string) error {
+	options := config.Options{Cache: s.Cache, KnownRegion: func(name string) error {
 		_, err := geo.WellKnown(name)
 		return err
 	}}
