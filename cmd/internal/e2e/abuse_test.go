@@ -25,7 +25,7 @@ const abuseConfig = `
 server:
   listen: ["127.0.0.1:0"]
   tls: {listen: ["127.0.0.1:0"], certificate: cert.pem, key: key.pem}
-  tcp: {connections: %d, per_prefix: 0, idle: 60s, message: 20s, handshake: 20s}
+  tcp: {connections: %d, per_prefix: 0, idle: 10m, message: 1m, handshake: 1m}
   rate_limit: {exempt: []}
 admin: {socket: $DIR/admin.sock, metrics: "127.0.0.1:0"}
 state: {dir: $DIR}
@@ -53,7 +53,7 @@ const (
 // the latency of an idle server.
 func TestAbuse(t *testing.T) {
 	idle, loris, rate, asks := 1000, 50, 4000, 100
-	notice := 250 * time.Millisecond
+	notice := time.Second // beside all other tests
 	if long() {
 		idle, loris, rate, asks, notice = 10_000, 500, 20_000, 500, 2*time.Millisecond
 	}
@@ -90,10 +90,8 @@ func TestAbuse(t *testing.T) {
 	if n := s.files(); n > idle+loris+ownFiles {
 		t.Errorf("%d file descriptors, want at most %d", n, idle+loris+ownFiles)
 	}
+	eventually(t, patience, "some of the flood is limited", func() bool { return s.scrape().sum("portolan_responses_limited_total") > 0 })
 	m := s.scrape()
-	if n := m.sum("portolan_responses_limited_total"); n == 0 {
-		t.Error("nothing is limited of the flood")
-	}
 	if n := m.sum("portolan_panics_total"); n != 0 {
 		t.Errorf("%v panics", n)
 	}
@@ -117,11 +115,11 @@ func (s *server) latencies(t *testing.T, n int) []time.Duration {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		answer, err := s.client().exchange(t, msg, 2*time.Second)
+		answer, err := s.client().exchange(t, msg, 5*time.Second)
 		for errors.Is(err, os.ErrDeadlineExceeded) && lost < n/20 {
 			lost++
 			began = time.Now()
-			answer, err = s.client().exchange(t, msg, 2*time.Second)
+			answer, err = s.client().exchange(t, msg, 5*time.Second)
 		}
 		took[i] = time.Since(began)
 		m := new(dns.Msg)

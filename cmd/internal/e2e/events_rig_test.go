@@ -113,7 +113,7 @@ func (s *server) again(t *testing.T) {
 }
 
 // alias gives the namespace another name, whose programs ask another resolver,
-// with so many attempts of a second each.
+// with so many attempts of two seconds each.
 func (n *netns) alias(t *testing.T, suffix, resolver string, attempts int) *netns {
 	t.Helper()
 	a := &netns{n.name + "-" + suffix}
@@ -122,7 +122,7 @@ func (n *netns) alias(t *testing.T, suffix, resolver string, attempts int) *netn
 		os.WriteFile(path, nil, 0o400),
 		unix.Mount(filepath.Join(netnsDir, n.name), path, "", unix.MS_BIND, ""),
 		os.MkdirAll(etc, 0o755),
-		os.WriteFile(filepath.Join(etc, "resolv.conf"), fmt.Appendf(nil, "nameserver %s\noptions timeout:1 attempts:%d\n", resolver, attempts), 0o644),
+		os.WriteFile(filepath.Join(etc, "resolv.conf"), fmt.Appendf(nil, "nameserver %s\noptions timeout:2 attempts:%d\n", resolver, attempts), 0o644),
 	} {
 		if err != nil {
 			t.Fatal(err)

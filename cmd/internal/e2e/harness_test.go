@@ -17,7 +17,7 @@ import (
 
 // patience bounds every wait for something that has to happen. It is generous:
 // what has to be quick is measured.
-const patience = 40 * time.Second
+const patience = time.Minute
 
 // scratch holds what lives as long as the test process: the binary.
 var scratch string
@@ -225,7 +225,7 @@ func run(t *testing.T, n *netns, name string, args ...string) outcome {
 	t.Helper()
 	p := start(t, n, name, args...)
 	p.mute = true
-	code := p.wait(time.Minute)
+	code := p.wait(patience)
 	return outcome{code, p.log.String()}
 }
 

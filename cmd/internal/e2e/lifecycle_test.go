@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -190,7 +190,7 @@ func TestStart(t *testing.T) {
 		}
 	}
 	t.Logf("first answer %v after the start; resident memory %d MB, after five reloads %d MB", first.Round(time.Millisecond), memory>>20, s.memory()>>20)
-	if first > 5*time.Second {
+	if first > 15*time.Second { // beside the tests of other packages
 		t.Errorf("the first answer came %v after the start", first)
 	}
 	if memory > 150<<20 {
@@ -202,7 +202,7 @@ func TestStart(t *testing.T) {
 // same folders: at once, and with a serial that has not fallen.
 func TestRestart(t *testing.T) {
 	t.Parallel()
-	one := serve(t, nil, minimal)
+	one := serve(t, nil, strings.Replace(minimal, `"127.0.0.1:0", "[::1]:0"`, fmt.Sprintf("%q", freePort(t)), 1))
 	serial := one.serial(t)
 	fixed := one.fixed(minimal)
 	for what, second := range map[string]struct{ config, want string }{
@@ -230,9 +230,10 @@ func (s *server) fixed(config string) string {
 // and monitors that compare serials must not see an older zone.
 func TestSerialOverRestart(t *testing.T) {
 	t.Parallel()
-	one := serve(t, nil, minimal)
+	fixed := strings.Replace(minimal, `"127.0.0.1:0", "[::1]:0"`, fmt.Sprintf("%q", freePort(t)), 1)
+	one := serve(t, nil, fixed)
 	for i := range 12 {
-		if line := one.reload(strings.ReplaceAll(minimal, "192.0.2.10", fmt.Sprintf("192.0.2.%d", 100+i))); !strings.Contains(line, "msg=reloaded") {
+		if line := one.reload(strings.ReplaceAll(fixed, "192.0.2.10", fmt.Sprintf("192.0.2.%d", 100+i))); !strings.Contains(line, "msg=reloaded") {
 			t.Fatal(line)
 		}
 	}
@@ -251,14 +252,29 @@ func writeConfig(t *testing.T, config string) string {
 	return s.dir + "/portolan.yaml"
 }
 
-// freePort returns an address on loopback that nobody listens at: for programs
-// that do not say which port they took.
+// freePort returns an address on loopback that nobody listens at, over TCP or UDP: for
+// programs that do not say which port they took, and servers that come back. The system
+// gives it to nobody meanwhile: it takes ports from 32768 on.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		const first, ports = 12_000, 20_000
+		n := uint32(os.Getpid())*577 + portsTaken.Add(1) // apart from other processes that look for one
+		addr := fmt.Sprintf("127.0.0.1:%d", first+n%ports)
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", addr)
+		if err != nil {
+			continue
+		}
+		c, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", addr)
+		_ = l.Close()
+		if err != nil {
+			continue
+		}
+		_ = c.Close()
+		return addr
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
+
+var portsTaken atomic.Uint32

@@ -20,7 +20,7 @@ func TestLoad(t *testing.T) {
 	for _, c := range s.clients() {
 		args := []string{
 			"load", "--server", c.server.String(), "--name", "myregistry.example.io", "--mix", s.dir + "/" + mix.name,
-			"--duration", "200ms", "--warmup", "50ms", "--timeout", "15s", "--sockets", "3", "--in-flight", "30",
+			"--duration", "1s", "--warmup", "50ms", "--timeout", "15s", "--sockets", "3", "--in-flight", "30",
 		}
 		if c.network == "tcp" {
 			args = append(args, "--tcp", "--queries-per-connection", "200")

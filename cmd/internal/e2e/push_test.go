@@ -149,7 +149,8 @@ func pushDisturbed(t *testing.T, s *server, registries []*registry, f pushFamily
 	registries[0].start()
 	registries[0].await()
 	pushAll(t, s, registries, "again", 2)
-	for i := 0; reloads.Load() < disturbances && i < 100; i++ {
+	end := time.Now().Add(patience)
+	for i := 0; reloads.Load() < disturbances && time.Now().Before(end); i++ {
 		pushAll(t, s, registries, fmt.Sprintf("once-more-%d", i), 1)
 	}
 	close(stop)

@@ -41,7 +41,7 @@ func prepareRegistry(t *testing.T, n *netns, addr string) *registry {
 	t.Helper()
 	need(t, "docker-registry")
 	r := &registry{t: t, ns: n, addr: addr, dir: t.TempDir()}
-	r.client = &http.Client{Timeout: time.Second, Transport: &http.Transport{DialContext: n.dial, DisableKeepAlives: true}}
+	r.client = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: n.dial, DisableKeepAlives: true}}
 	config := fmt.Sprintf(`version: 0.1
 log: {level: error, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: %[1]s}}

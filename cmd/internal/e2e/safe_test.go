@@ -317,8 +317,9 @@ func (a *audience) compare(t *testing.T, d drainCase, w *watched) {
 	if w.latest.After(w.bound) {
 		t.Errorf("%s: safe_at is %v after the bound", d.name, w.latest.Sub(w.bound))
 	}
-	// A server that never lets go would pass too: it must not take much longer.
-	if late := w.latest.Sub(a.last); late > 5*time.Second {
+	// A server that never lets go would pass too: it must not take much longer. Clients
+	// that do not come to ask, on a busy machine, let the last answer seem earlier.
+	if late := w.latest.Sub(a.last); late > 10*time.Second {
 		t.Errorf("%s: safe_at is %v after the cache gave the replica last", d.name, late)
 	}
 	// What the cache gave after the drain took effect was in it, or held.

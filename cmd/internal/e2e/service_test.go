@@ -101,7 +101,7 @@ func TestService(t *testing.T) {
 	m.await(t, "WATCHDOG=1", at+1)
 
 	s.signal(syscall.SIGTERM)
-	if code := s.wait(5 * time.Second); code != 0 {
+	if code := s.wait(stopWithin); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	m.await(t, "STOPPING=1", 1)

@@ -4,7 +4,7 @@ package e2e
 
 import (
 	"fmt"
-	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -54,12 +54,7 @@ t TYPE65280 \# 3 010203
 // portOf is a UDP port that nothing is bound to now.
 func portOf(t *testing.T) int {
 	t.Helper()
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	return c.LocalAddr().(*net.UDPAddr).Port
+	return int(netip.MustParseAddrPort(freePort(t)).Port())
 }
 
 // Real secondaries fetch a zone with a key, hear of a change at once, and serve it;

@@ -171,13 +171,17 @@ func TestDemo(t *testing.T) {
 	if got := ask(toronto); got != "canadacentral" {
 		t.Fatalf("Toronto is led to %s", got)
 	}
-	begin := time.Now()
 	if said := must(t, nil, portolan(t), "demo", "break", "canadacentral", "--control", control); !strings.Contains(said, "503") {
 		t.Errorf("demo break: %s", said)
 	}
-	eventually(t, patience, "Toronto is led to eastus", func() bool { return ask(toronto) == "eastus" })
-	if took := time.Since(begin); took > 3*time.Second+slack {
-		t.Errorf("it took %v, and the guide says three seconds", took)
+	var machine stalls
+	begin := machine.look()
+	eventually(t, patience, "Toronto is led to eastus", func() bool {
+		machine.look()
+		return ask(toronto) == "eastus"
+	})
+	if took := time.Since(begin); took > 3*time.Second+slack+machine.total {
+		t.Errorf("it took %v, and the guide says three seconds; the machine stood still for %v", took, machine.total)
 	}
 	if text := must(t, nil, portolan(t), "status", "--socket", socket); !regexp.MustCompile(`canadacentral +true +down `).MatchString(text) {
 		t.Errorf("status: %s", text)
@@ -195,7 +199,7 @@ func TestDemo(t *testing.T) {
 		t.Errorf("demo break of what is not there: exit code %d: %s", o.code, o.text)
 	}
 	p.signal(syscall.SIGINT) // as Ctrl-C does
-	if code := p.wait(5 * time.Second); code != 0 {
+	if code := p.wait(stopWithin); code != 0 {
 		t.Errorf("exit code %d after SIGINT", code)
 	}
 	if _, err := os.Stat(filepath.Dir(socket)); err == nil {

@@ -114,7 +114,7 @@ func compareAll(t *testing.T, ours portolan, d *daemon, z *zones, rng *rand.Rand
 		for range questions {
 			m := g.question(z.files[origin])
 			asked++
-			theirs, err := d.ask(m)
+			theirs, err := d.ask(m, patience)
 			if err != nil {
 				t.Fatalf("%v: %v\n%s", m.Question, err, d.out)
 			}
