@@ -58,7 +58,7 @@ func (s *server) newcomers(tb testing.TB, want string) {
 	tb.Helper()
 	eventually(tb, "newcomers get "+want, func() bool {
 		s.seen++
-		client := netip.PrefixFrom(netip.AddrFrom4([4]byte{128, 95, byte(10 + s.seen%240), 0}), 24)
+		client := netip.PrefixFrom(netip.AddrFrom4([4]byte{128, byte(96 + s.seen>>8%32), byte(s.seen), 0}), 24)
 		return s.addresses(tb, "myregistry.example.io.", client.String())[0] == want
 	})
 }

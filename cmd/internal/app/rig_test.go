@@ -106,7 +106,7 @@ var places = sync.OnceValues(func() ([]byte, error) {
 		country             string
 		latitude, longitude float64
 	}{
-		{"128.95.0.0/16", "Seattle", "US", 47.6, -122.3}, {"145.18.0.0/16", "Amsterdam", "NL", 52.4, 4.9}, {"130.207.0.0/16", "Atlanta", "US", 33.7, -84.4},
+		{"128.64.0.0/10", "Seattle", "US", 47.6, -122.3}, {"145.0.0.0/10", "Amsterdam", "NL", 52.4, 4.9}, {"130.192.0.0/10", "Atlanta", "US", 33.7, -84.4},
 	} {
 		_, network, err := net.ParseCIDR(c.prefix)
 		if err != nil {
