@@ -150,14 +150,17 @@ func TestGarbageIsRefusedOrHarmless(t *testing.T) {
 		try(fmt.Sprintf("page %d is page %d", p, other), func(b []byte) { copy(at(b), b2(page, other)(b)) })
 	}
 	many := 1
-	if testing.Short() {
+	switch {
+	case long():
+		many = 10
+	case testing.Short():
 		many = 0
 	}
-	for range 100 + 400*many { // fields of headers and elements lie at the front of a page
+	for range 100 + 200*many { // fields of headers and elements lie at the front of a page
 		p, at, v := r.IntN(pages), 4*r.IntN(60), []uint32{0, 1, 3, 0xFFFF, 1 << 31, 0xFFFFFFFF, r.Uint32()}[r.IntN(7)]
 		try(fmt.Sprintf("page %d, %#x at %d", p, v, at), func(b []byte) { binary.NativeEndian.PutUint32(b2(page, p)(b)[at:], v) })
 	}
-	for range 100 + 200*many {
+	for range 100 + 100*many {
 		at, bit := r.IntN(len(file)), byte(1)<<r.IntN(8)
 		try(fmt.Sprintf("bit %#x at %d", bit, at), func(b []byte) { b[at] ^= bit })
 	}

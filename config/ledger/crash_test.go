@@ -126,8 +126,11 @@ func live(t *testing.T, dir string, life int, since string, after time.Duration)
 // kill, batches are whole, the log has no gap, and the state is its fold.
 func TestKilledAtAnyInstant(t *testing.T) {
 	t.Parallel()
-	kills, end := 250, time.Now().Add(25*time.Second)
-	if testing.Short() {
+	kills, end := 100, time.Now().Add(12*time.Second)
+	switch {
+	case long():
+		kills, end = 1000, time.Now().Add(5*time.Minute)
+	case testing.Short():
 		kills = 25
 	}
 	r := rand.New(rand.NewPCG(11, 12))
@@ -164,6 +167,7 @@ func TestKilledAtAnyInstant(t *testing.T) {
 		events += len(a.why)
 	}
 	t.Logf("%d kills, %d acknowledgements", lives, events)
+	// Three lives of four have at least one.
 	if events < lives/2 {
 		t.Errorf("%d acknowledgements in %d lives: killed too early to say anything", events, lives)
 	}

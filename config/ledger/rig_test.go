@@ -3,11 +3,15 @@ package ledger
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 )
+
+// long asks for the counts that take minutes.
+func long() bool { return os.Getenv("PORTOLAN_LONG") != "" }
 
 // clock is a clock that moves when it is told to.
 type clock struct {
@@ -77,7 +81,7 @@ func mustClose(tb testing.TB, f *File) {
 // poll waits for a condition that comes true by itself.
 func poll(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			tb.Fatalf("waited in vain: %s", what)
 		}
