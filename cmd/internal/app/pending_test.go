@@ -166,11 +166,12 @@ func TestHistoryOutlivesARestart(t *testing.T) {
 func TestTheNewestEvents(t *testing.T) {
 	t.Parallel()
 	const registries = 30 // each order is an event of each, all in one write
-	text := sticky("", "")
+	var text strings.Builder
+	text.WriteString(sticky("", ""))
 	for i := range registries - 1 {
-		text += fmt.Sprintf("  r%d: {replicas: {westus: {addresses: [192.0.2.1]}, eastus: {addresses: [192.0.2.2]}}}\n", i)
+		fmt.Fprintf(&text, "  r%d: {replicas: {westus: {addresses: [192.0.2.1]}, eastus: {addresses: [192.0.2.2]}}}\n", i)
 	}
-	s := start(t, text)
+	s := start(t, text.String())
 	for range 10 { // more than are read at a time
 		for _, change := range []func() error{
 			func() error { _, err := s.Drain(t.Context(), west("again")); return err },
