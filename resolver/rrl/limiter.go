@@ -59,11 +59,13 @@ type limit struct {
 
 func newLimit(rate, burst uint32) limit {
 	cost := max(second/uint64(rate), 1)
-	network := func(multiple uint64) uint64 { return max(sample*second/(uint64(rate)*multiple), 1) }
+	wait := min(cost*uint64(max(burst, 1)), maxWait)
+	// No response costs more than there is of an empty count: a sampled one stands for
+	// others, and with a small burst the first of a network would be refused.
+	network := func(multiple uint64) uint64 { return min(max(sample*second/(uint64(rate)*multiple), 1), wait) }
 	return limit{
 		cost: cost, mid4: network(multiple4Mid), coarse4: network(multiple4Coarse),
-		mid6: network(multiple6Mid), site6: network(multiple6Site), coarse6: network(multiple6Coarse),
-		wait: min(cost*uint64(max(burst, 1)), maxWait),
+		mid6: network(multiple6Mid), site6: network(multiple6Site), coarse6: network(multiple6Coarse), wait: wait,
 	}
 }
 

@@ -205,3 +205,34 @@ func BenchmarkTake(b *testing.B) {
 		})
 	}
 }
+
+// The least burst there is lets the first response to everybody through, also where it
+// is one that stands for others.
+func TestTheFirstResponsePasses(t *testing.T) {
+	for _, rate := range []uint32{1, 10, 1000, 1 << 24, 1 << 30} {
+		for _, base := range []string{"192.0.2.0", "2001:db8::"} {
+			l := limiter(rate, 1)
+			a := netip.MustParseAddr(base).AsSlice()
+			for i := range 100 {
+				a[0], a[1], a[len(a)-1] = byte(i), byte(i>>8), 1
+				addr, _ := netip.AddrFromSlice(a)
+				if !l.Take(addr, Answer, start, uint64(i)) {
+					t.Errorf("%d a second: the first response to %v is refused", rate, addr)
+				}
+			}
+		}
+	}
+}
+
+// A place without a count is empty at any time, also shortly before the clock of counts
+// begins again.
+func TestAnEmptyPlaceIsEmpty(t *testing.T) {
+	for _, now := range []uint64{0, 1, 1<<timeBits - 1, start * second} {
+		if d := remaining(0, now, second); d != 0 {
+			t.Errorf("at %d an empty place is %d ahead", now, d)
+		}
+	}
+	if d := remaining(1<<timeBits|5, 3, second); d != 2 {
+		t.Errorf("a count at 5 is %d ahead of 3", d)
+	}
+}

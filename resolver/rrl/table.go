@@ -121,7 +121,10 @@ func (n *line) takeAddress(key, cost, wait, now uint64, count bool) bool {
 			return n.charge(i, v, tag, cost, wait, now, count)
 		}
 	}
-	return !count || n.charge(n.emptiest(networks, len(n), wait, now), 0, tag, cost, wait, now, true)
+	if count {
+		n.begin(n.emptiest(networks, len(n), wait, now), tag, cost, now)
+	}
+	return true
 }
 
 func (n *line) takeNetwork(key, cost, wait, now uint64, count bool) bool {
@@ -131,15 +134,18 @@ func (n *line) takeNetwork(key, cost, wait, now uint64, count bool) bool {
 			return n.charge(i, v, tag, cost, wait, now, count)
 		}
 	}
-	return !count || n.charge(n.emptiest(0, networks, wait, now), 0, tag, cost, wait, now, true)
+	if count {
+		n.begin(n.emptiest(0, networks, wait, now), tag, cost, now)
+	}
+	return true
 }
 
-// charge adds cost to the count at place i, which holds v, or 0 for a new one.
+// begin gives place i to a key that has cost so far.
+func (n *line) begin(i int, tag, cost, now uint64) { n[i].Store(tag<<timeBits | (now+cost)&timeMask) }
+
+// charge adds cost to the count v at place i.
 func (n *line) charge(i int, v, tag, cost, wait, now uint64, count bool) bool {
-	var ahead uint64
-	if v != 0 {
-		ahead = remaining(v, now, wait)
-	}
+	ahead := remaining(v, now, wait)
 	if ahead+cost > wait {
 		return false
 	}
@@ -160,11 +166,11 @@ func (n *line) emptiest(low, high int, wait, now uint64) int {
 	return best
 }
 
-// remaining returns how far a count is ahead of now; 0 if its time has come, or if
-// it is of another time.
+// remaining returns how far a count is ahead of now; 0 if its time has come, if it is
+// of another time, and for a place without one.
 func remaining(v, now, wait uint64) uint64 {
 	d := (v - now) & timeMask
-	if d > wait+slack {
+	if d > wait+slack || v == 0 {
 		return 0
 	}
 	return d
