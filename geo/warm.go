@@ -28,7 +28,7 @@ func (ix *Index) Warm(aims []Aim) {
 		if a.met&isIndexed != 0 {
 			at += int(a.Hi >> 40 & 0xff)
 		}
-		if a.met >= isNode && at < len(t.words) {
+		if a.met >= isNode {
 			a.met = uint32(t.words[at])
 		}
 	}

@@ -56,7 +56,12 @@ func TestABatchAnswersAsOneByOne(t *testing.T) {
 // So it does where it reads ahead of many registries.
 func TestABatchOfManyRegistries(t *testing.T) {
 	const registries = 1200
-	compareBatches(t, fleetText(registries), 30, func(tb testing.TB, rng *rand.Rand) ([]byte, netip.AddrPort) {
+	compareBatches(t, fleetText(registries), 30, ofTheFleet(registries))
+}
+
+// ofTheFleet makes random queries for one of many registries.
+func ofTheFleet(registries int) func(testing.TB, *rand.Rand) ([]byte, netip.AddrPort) {
+	return func(tb testing.TB, rng *rand.Rand) ([]byte, netip.AddrPort) {
 		tb.Helper()
 		subnet := netip.PrefixFrom(randomIPv4(rng), 24).String()
 		msg, err := question(fmt.Sprintf("registry%d.example.io.", rng.IntN(registries)), dns.TypeA, subnet).Pack()
@@ -64,14 +69,18 @@ func TestABatchOfManyRegistries(t *testing.T) {
 			tb.Fatal(err)
 		}
 		return msg, loopback
-	})
+	}
 }
 
 // compareBatches answers random batches of queries, and each query alone on another
 // server.
 func compareBatches(t *testing.T, config string, rounds int, query func(testing.TB, *rand.Rand) ([]byte, netip.AddrPort)) {
 	t.Helper()
-	one, together := newServer(t, config), newServer(t, config)
+	compareServers(t, newServer(t, config), newServer(t, config), rounds, query)
+}
+
+func compareServers(t *testing.T, one, together *server, rounds int, query func(testing.TB, *rand.Rand) ([]byte, netip.AddrPort)) {
+	t.Helper()
 	batch := together.udp.Batch()
 	rng := rand.New(rand.NewPCG(7, 7))
 	var msgs [resolver.BatchSize][]byte

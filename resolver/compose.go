@@ -98,9 +98,6 @@ func (w *Worker) link(p *reply, node *zone.Node, z *zone.Zone, found zone.Found,
 	}
 	switch node.Below {
 	case zone.Delegation:
-		if p.counts.Answer == 0 {
-			p.flags = 0
-		}
 		return p.put(node, z, p.s.Names.Answer(node, wire.TypeANY), true)
 	case zone.Redirection:
 		return p.redirect(node, z, again)
@@ -151,7 +148,7 @@ func (p *reply) move(packed, body int, above bool, n int) {
 	if above {
 		m.Whole = wire.HeaderLen + m.Suffix
 	}
-	if m.Suffix != 0 || m.Body != 0 {
+	if m.Suffix != 0 { // else nothing has moved: names of other places are longer or further on
 		m.Apply(p.msg[p.start+body:], n)
 	}
 }

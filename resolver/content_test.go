@@ -1,7 +1,9 @@
 package resolver_test
 
 import (
+	"bytes"
 	"encoding/binary"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -88,7 +90,14 @@ a\.b A 192.0.2.4
 \000\255 A 192.0.2.5
 t TYPE65280 \# 3 010203
 srv SRV 0 0 443 mail
-`,
+*.w2 CNAME @
+*.p PTR mail
+*.s CNAME q.sub
+fd DNAME a.fd
+kk DNAME a.l
+l DNAME kk
+r DNAME sub
+` + hugeText(),
 	"shared.test.zone": `
 $TTL 300
 www CNAME reg
@@ -96,10 +105,20 @@ www2 CNAME www
 plain CNAME bare
 regional CNAME reg.westus.geo
 explain CNAME _explain.reg
+whoami CNAME _whoami
 *.any CNAME reg
 d DNAME geo
 `,
 	"dname.test.zone": "@ 300 DNAME file.test.\n@ 300 TXT apex\n",
+}
+
+// hugeText is an RRset of nearly as many octets as a message can have.
+func hugeText() string {
+	var b strings.Builder
+	for i := range 243 {
+		fmt.Fprintf(&b, "huge TXT %03d%s\n", i, strings.Repeat("x", 250))
+	}
+	return b.String()
 }
 
 func contentServer(tb testing.TB) *server {
@@ -200,6 +219,9 @@ var contentCases = []struct {
 	{"todname.file.test.", dns.TypeA, dns.RcodeNameError, true, "todname_ 300 CNAME p.q.d_; d_ 300 DNAME mail_; p.q.d_ 300 CNAME p.q.mail_", soaFile, ""},
 	{"atdname.file.test.", dns.TypeDNAME, 0, true, "atdname_ 300 CNAME d_; d_ 300 DNAME mail_", "", ""},
 	{"q.atdname.file.test.", dns.TypeDNAME, dns.RcodeNameError, true, "", soaFile, ""},
+	{"q.w2.file.test.", dns.TypeSOA, 0, true, "q.w2_ 300 CNAME file.test.; " + strings.Replace(soaFile, " 60 SOA", " 300 SOA", 1), "", ""},
+	{"q.r.p.file.test.", dns.TypePTR, 0, true, "q.r.p_ 300 PTR mail_", "", ""},
+	{"q.s.file.test.", dns.TypeA, 0, true, "q.s_ 300 CNAME q.sub_", toSub, glue},
 	// Delegations.
 	{"sub.file.test.", dns.TypeNS, 0, false, "", toSub, glue},
 	{"sub.file.test.", dns.TypeANY, 0, false, "", toSub, glue},
@@ -220,6 +242,8 @@ var contentCases = []struct {
 	{"q.h.file.test.", dns.TypeA, 0, true, "h_ 300 DNAME other.test.; q.h_ 300 CNAME q.other.test.", "", ""},
 	{strings.Repeat("y", 62) + ".big.file.test.", dns.TypeA, dns.RcodeYXDomain, true, "big_ 300 DNAME " + strings.TrimSuffix(strings.Repeat(strings.Repeat("x", 60)+".", 3), ".") + "_", "", ""},
 	{"q.dname.test.", dns.TypeA, 0, true, "dname.test. 300 DNAME file.test.; q.dname.test. 300 CNAME q_", "", ""},
+	{"q.fd.file.test.", dns.TypeA, 0, true, "fd_ 300 DNAME a.fd_; q.fd_ 300 CNAME q.a.fd_", "", ""},
+	{"q.r.file.test.", dns.TypeA, 0, true, "r_ 300 DNAME sub_; q.r_ 300 CNAME q.sub_", toSub, glue},
 	{"dname.test.", dns.TypeTXT, 0, true, `dname.test. 300 TXT "apex"`, "", ""},
 	// CNAMEs to the names of registries.
 	{"www.shared.test.", dns.TypeA, 0, true, "www.shared.test. 300 CNAME reg.shared.test.; reg.shared.test. 60 CNAME reg.westeurope.geo.shared.test.; reg.westeurope.geo.shared.test. 300 A 192.0.2.40", "", ""},
@@ -228,6 +252,7 @@ var contentCases = []struct {
 	{"plain.shared.test.", dns.TypeAAAA, 0, true, "plain.shared.test. 300 CNAME bare.shared.test.", soaShared, ""},
 	{"regional.shared.test.", dns.TypeA, 0, true, "regional.shared.test. 300 CNAME reg.westus.geo.shared.test.; reg.westus.geo.shared.test. 300 A 192.0.2.10", "", ""},
 	{"explain.shared.test.", dns.TypeTXT, 0, true, "explain.shared.test. 300 CNAME _explain.reg.shared.test.", "", ""},
+	{"whoami.shared.test.", dns.TypeTXT, 0, true, "whoami.shared.test. 300 CNAME _whoami.shared.test.", "", ""},
 	{"q.any.shared.test.", dns.TypeA, 0, true, "q.any.shared.test. 300 CNAME reg.shared.test.; reg.shared.test. 60 CNAME reg.westeurope.geo.shared.test.; reg.westeurope.geo.shared.test. 300 A 192.0.2.40", "", ""},
 	{"reg.westus.d.shared.test.", dns.TypeA, 0, true, "d.shared.test. 300 DNAME geo.shared.test.; reg.westus.d.shared.test. 300 CNAME reg.westus.geo.shared.test.; reg.westus.geo.shared.test. 300 A 192.0.2.10", "", ""},
 }
@@ -283,33 +308,71 @@ func TestReferralThatDoesNotFit(t *testing.T) {
 	}
 }
 
+// A loop of DNAMEs that makes ever longer names ends after as many links as one answer
+// has, and each DNAME is in it once.
+func TestLongLoop(t *testing.T) {
+	got := contentServer(t).ask(question("q.kk.file.test.", dns.TypeA, ""), true)
+	var cnames, dnames int
+	for _, rr := range got.Answer {
+		switch rr.Header().Rrtype {
+		case dns.TypeCNAME:
+			cnames++
+		case dns.TypeDNAME:
+			dnames++
+		}
+	}
+	if got.Rcode != dns.RcodeSuccess || cnames != 16 || dnames != 2 || len(got.Ns) != 0 {
+		t.Errorf("%d CNAMEs, %d DNAMEs: %v", cnames, dnames, got)
+	}
+}
+
+// hasTypes are the types that some name of the zones has records of, or that are more
+// than a number to a server.
+func hasTypes(qtype int) bool { return qtype <= 256 || qtype == 65280 }
+
 // Every type at every kind of name answers as the rules say: a type that is there, a
-// CNAME, a referral, or no data. Nothing is NOTIMP and nothing panics.
+// CNAME, a referral, or no data. Nothing is NOTIMP and nothing panics; and types that
+// mean nothing here are answered alike, octet for octet.
 func TestAllTypesAtZoneContent(t *testing.T) {
 	s := contentServer(t)
+	done := make(map[string]bool)
 	for _, tt := range contentCases {
-		msg, err := question(tt.name, dns.TypeA, "").Pack()
+		if done[tt.name] {
+			continue
+		}
+		done[tt.name] = true
+		msg, err := question(tt.name, dns.TypeNone, "").Pack()
 		if err != nil {
 			t.Fatal(err)
 		}
 		typeAt := len(msg) - 4
-		for qtype := range 1 << 16 {
+		answer := func(qtype int) []byte {
 			binary.BigEndian.PutUint16(msg[typeAt:], uint16(qtype))
-			out := s.udp.Answer(nil, msg, loopback, clock.Unix())
-			rcode := int(out[3] & 0xf)
-			meta := qtype == 0 || qtype == int(dns.TypeOPT) || qtype >= 128 && qtype <= 254
-			if !meta && rcode != 0 && rcode != dns.RcodeNameError && rcode != dns.RcodeYXDomain {
-				t.Fatalf("%s type %d: rcode %d", tt.name, qtype, rcode)
+			return s.udp.Answer(nil, msg, loopback, clock.Unix())
+		}
+		alike := answer(65534)
+		for qtype := range 1 << 16 {
+			out := answer(qtype)
+			if !hasTypes(qtype) {
+				if binary.BigEndian.PutUint16(out[typeAt:], 65534); !bytes.Equal(out, alike) {
+					t.Fatalf("%s type %d: %x, but type 65534: %x", tt.name, qtype, out, alike)
+				}
+				continue
 			}
-			if !meta && qtype > 256 && qtype%101 == 0 {
-				var m dns.Msg
-				if err := m.Unpack(out); err != nil {
-					t.Fatalf("%s type %d: %v", tt.name, qtype, err)
-				}
-				if m.Rcode == 0 && m.Authoritative && !m.Truncated && len(m.Answer) == 0 && len(m.Ns) != 1 {
-					t.Fatalf("%s type %d: %v", tt.name, qtype, m.Ns)
-				}
+			var m dns.Msg
+			if err := m.Unpack(out); err != nil {
+				t.Fatalf("%s type %d: %v", tt.name, qtype, err)
+			}
+			meta := qtype == 0 || qtype == int(dns.TypeOPT) || qtype >= 128 && qtype <= 254
+			if !meta && m.Rcode != 0 && m.Rcode != dns.RcodeNameError && m.Rcode != dns.RcodeYXDomain {
+				t.Fatalf("%s type %d: rcode %d", tt.name, qtype, m.Rcode)
+			}
+			if m.Rcode == 0 && m.Authoritative && !m.Truncated && len(m.Answer) == 0 && len(m.Ns) != 1 {
+				t.Fatalf("%s type %d: %v", tt.name, qtype, m.Ns)
 			}
 		}
+	}
+	if len(done) < 50 {
+		t.Errorf("only %d names were asked for", len(done))
 	}
 }

@@ -19,7 +19,8 @@ type counters struct {
 	// and those that a dry run has spared.
 	limited, slipped, spared atomic.Uint64
 	allDown                  atomic.Uint64
-	// answers, by replica slot, grows when a snapshot brings new slots.
+	// answers, by replica slot, grows when a snapshot brings new slots. It is there from
+	// the start.
 	answers atomic.Pointer[[]answerCount]
 
 	_ [64]byte // the next worker's counters begin on another cache line
@@ -38,7 +39,7 @@ func (c *counters) of(from netip.Addr, rcode uint16) *atomic.Uint64 {
 // clock is in seconds, so the second write is rare.
 func (c *counters) answered(slot uint32, now int64) {
 	a := c.answers.Load()
-	if a == nil || int(slot) >= len(*a) {
+	if int(slot) >= len(*a) {
 		return
 	}
 	r := &(*a)[slot]
@@ -50,7 +51,7 @@ func (c *counters) answered(slot uint32, now int64) {
 
 // warm reads what answered will write.
 func (c *counters) warm(slot uint32) {
-	if a := c.answers.Load(); a != nil && int(slot) < len(*a) {
+	if a := c.answers.Load(); int(slot) < len(*a) {
 		(*a)[slot].last.Load()
 	}
 }
@@ -135,9 +136,6 @@ func (c *counters) addTo(t *Totals, transport Transport) {
 	t.Spared += c.spared.Load()
 	t.AllDown += c.allDown.Load()
 	answers := c.answers.Load()
-	if answers == nil {
-		return
-	}
 	if len(t.Answers) < len(*answers) {
 		t.Answers = append(t.Answers, make([]uint64, len(*answers)-len(t.Answers))...)
 		t.LastAnswer = append(t.LastAnswer, make([]int64, len(*answers)-len(t.LastAnswer))...)

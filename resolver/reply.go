@@ -156,7 +156,7 @@ func (w *Worker) finish(p *reply, from netip.AddrPort, now int64) []byte {
 	if p.q.EDNS.Present {
 		p.counts.Additional++
 	}
-	if p.rcode == wire.RcodeNotAuth && sent {
+	if p.rcode == wire.RcodeNotAuth { // and sent: what is over the rate limit ends above, for it never slips
 		p.appendTSIG()
 	}
 	wire.PutHeader(p.msg[p.start:], &p.q, p.flags, p.rcode, p.counts)

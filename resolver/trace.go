@@ -155,11 +155,7 @@ func unit(a netip.Addr) netip.Prefix {
 	if a.Is4() {
 		bits = 24
 	}
-	p, err := a.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return p
+	return netip.PrefixFrom(a, bits).Masked()
 }
 
 // ecsOf is the option that carries subnet.

@@ -21,7 +21,8 @@ type Situation struct {
 	Policy  Policy
 	// Configured holds the regions that can be answered at all.
 	Configured Mask
-	History    *History
+	// History is that of the registry; there always is one.
+	History *History
 	// Swaps are the moments at which the configuration or the location data was
 	// replaced, ascending, in Unix seconds.
 	Swaps []uint32
@@ -154,7 +155,7 @@ func (s *Situation) alive(region uint8, since uint32) bool {
 	}
 	// A death in the very second in which the unit was seen counts: leaving a replica
 	// that lives costs less than staying on one that died.
-	return s.History == nil || s.History.downs[region].Load() < since
+	return s.History.downs[region].Load() < since
 }
 
 // movedAt returns when base first moved away from region after since: the first
@@ -167,9 +168,6 @@ func (s *Situation) movedAt(region uint8, since uint32) (at uint32, ok bool) {
 			at, ok = swap, true
 			break
 		}
-	}
-	if s.History == nil {
-		return at, ok
 	}
 	complete := s.History.Since(since, func(c Change) bool {
 		if ok && c.At >= at {

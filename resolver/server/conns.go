@@ -154,9 +154,5 @@ func limitPrefix(a netip.Addr) netip.Prefix {
 	if a.Is4() {
 		bits = 24
 	}
-	p, err := a.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{} // no address: all such count together
-	}
-	return p
+	return netip.PrefixFrom(a, bits).Masked()
 }

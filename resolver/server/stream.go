@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -257,5 +256,5 @@ func (c *streamConn) flush() bool {
 	if cap(c.out) > writeSize+4096 {
 		c.out = nil // one long response must not stay with an idle connection
 	}
-	return err == nil || errors.Is(err, io.EOF)
+	return err == nil
 }

@@ -195,13 +195,3 @@ func AppendName(dst, name []byte) []byte {
 	}
 	return dst
 }
-
-// Labels returns the number of labels of a name in wire form, the root not
-// counted.
-func Labels(name []byte) int {
-	n := 0
-	for off := 0; name[off] != 0; off += int(name[off]) + 1 {
-		n++
-	}
-	return n
-}

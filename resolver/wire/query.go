@@ -42,9 +42,6 @@ type Query struct {
 	lower [MaxName + 9]byte
 }
 
-// Opcode returns the opcode of the query.
-func (q *Query) Opcode() uint16 { return q.flags & opcodeMask >> 11 }
-
 // Name returns the query name in wire form, lower case, with its root label.
 // It is empty when no question was parsed. It is valid as long as q is.
 func (q *Query) Name() []byte { return q.lower[:q.nameLen] }

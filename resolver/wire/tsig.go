@@ -6,11 +6,11 @@ import "encoding/binary"
 const badKey = 17
 
 // checkTSIG reports whether the record that begins at start and ends with msg, whose
-// RDATA is known to be there, is what RFC 8945 section 4.2 says, names uncompressed.
+// fixed part and RDATA are known to be there, is what RFC 8945 section 4.2 says, names uncompressed.
 // What it signs is not looked at.
 func checkTSIG(msg []byte, start int) bool {
 	off, end := plainName(msg, start), len(msg)
-	if off < 0 || off+10 > end || binary.BigEndian.Uint16(msg[off+2:]) != ClassANY {
+	if off < 0 || binary.BigEndian.Uint16(msg[off+2:]) != ClassANY {
 		return false
 	}
 	at := plainName(msg, off+10)

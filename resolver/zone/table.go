@@ -99,11 +99,6 @@ type RRset struct {
 	End       Ending
 }
 
-// Records returns how many records the answer has if none is left out.
-func (s *RRset) Records() int {
-	return int(s.answer) + int(s.authority) + int(s.glue) + int(s.extra)
-}
-
 // Target returns where in the answer the target of a [Chase] is spelled out.
 func (s *RRset) Target() int { return int(s.mark) }
 
@@ -168,9 +163,7 @@ func (t *Table) Warm(hashes []uint64, met []uint32) {
 		}
 	}
 	for i := range met[:len(hashes)] {
-		if int(met[i]) < len(t.names) {
-			met[i] = uint32(t.names[met[i]])
-		}
+		met[i] = uint32(t.names[met[i]])
 	}
 }
 
@@ -220,10 +213,8 @@ func (t *Table) Wildcard(n *Node) *Node {
 	var padded [wire.MaxName + 9]byte
 	padded[0], padded[1] = 1, '*'
 	size := 2 + copy(padded[2:], t.Name(n))
-	if id := t.lookup(padded[:size], wire.Hash(padded[:], size, t.seed)); id != 0 {
-		return &t.nodes[id-1]
-	}
-	return n // not reached: Below comes with the node
+	// It is there: Below comes with the node.
+	return &t.nodes[t.lookup(padded[:size], wire.Hash(padded[:], size, t.seed))-1]
 }
 
 // Answer returns what n answers to questions about a type, nil for nothing: NODATA.
