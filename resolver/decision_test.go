@@ -146,6 +146,23 @@ func TestTargetBehindAnAlias(t *testing.T) {
 	}
 }
 
+// An explanation says of resolved addresses when they are older than they should be,
+// and nothing of those that are not resolved.
+func TestStaleAddressesAreExplained(t *testing.T) {
+	text := strings.NewReplacer("westus: {addresses: [192.0.2.110]}", "westus: {target: lb.example.net}",
+		"westeurope: {addresses: [192.0.2.140]}", "westeurope: {target: lb2.example.net}").Replace(contoso)
+	s := newServer(t, text)
+	for age, want := range map[time.Duration]bool{time.Minute: true, 0: false} {
+		until := clock.Add(-age)
+		s.s.Resolved[0].Store(&resolver.Addresses{At: until.Add(-time.Minute), Until: until})
+		got := strings.Join(texts(s.q("_explain.own.example.", dns.TypeTXT, seattle).Answer), "\n")
+		note := " (addresses are stale, resolved at " + until.Add(-time.Minute).UTC().Format(time.RFC3339) + ")"
+		if strings.Contains(got, note) != want || strings.Count(got, "stale") > 1 {
+			t.Errorf("%v past their time:\n%s", age, got)
+		}
+	}
+}
+
 // _whoami says which subnet came, in both families, and when it does not count.
 func TestWhoamiOfOthers(t *testing.T) {
 	s := newServer(t, contoso)

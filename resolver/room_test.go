@@ -127,14 +127,14 @@ func (s *secondaries) Serve(_ []byte, _ netip.AddrPort, _ int64, send func([]byt
 	return s.takes && send([]byte("zone")) == nil
 }
 
-func (s *secondaries) Answer(dst, msg []byte, _ int64, answer func([]byte) []byte) []byte {
+func (s *secondaries) Answer(dst, msg []byte, _ int64, answer func([]byte, int) []byte) []byte {
 	if s.message == nil {
 		return dst
 	}
 	// The query without its TSIG record is answered as ever.
 	bare := slices.Clone(msg[:12+len("\x07example\x02io\x00")+4])
 	bare[11] = 0
-	return append(append(dst, s.message...), answer(bare)...)
+	return append(append(dst, s.message...), answer(bare, 0)...)
 }
 
 // Streams hand queries for zones, and all transports signed ones, to whoever gives

@@ -1,6 +1,7 @@
 package resolver_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 
 	"portolan.dev/resolver"
 	"portolan.dev/resolver/transfer"
+	"portolan.dev/resolver/wire"
 )
 
 const signingSecret = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -79,6 +81,35 @@ func TestSignedAnswerFits(t *testing.T) {
 		}
 		if m, _ := s.askSigned(s.stream, "big.example.io.", algorithm, 512); m.Truncated || len(m.Answer) != 6 {
 			t.Errorf("%s: over a stream: %v", algorithm, m)
+		}
+	}
+}
+
+// A response code that is no answer stays where the signature leaves no room: the client
+// is to come with the cookie it is given.
+func TestSignedErrorWithoutRoom(t *testing.T) {
+	name := strings.Repeat(strings.Repeat("k", 60)+".", 4)
+	key, err := transfer.ParseKey(`key "` + name + `" { algorithm hmac-sha512; secret "` + signingSecret + `"; };`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newServer(t, contoso)
+	s.s.Transfers = transfer.NewSet([]*transfer.Zone{{Name: "example.io.", Apex: []byte("\x07example\x02io\x00"), Key: key}})
+	s.s.Cookies = &wire.CookieKeys{Active: wire.CookieSecret{7}, Enforce: true}
+	for option, want := range map[dns.EDNS0]int{cookie("0102030405060708"): dns.RcodeBadCookie, &dns.EDNS0_NSID{Code: dns.EDNS0NSID}: dns.RcodeSuccess} {
+		q := with(strings.Repeat(strings.Repeat("q", 60)+".", 3)+"example.io.", dns.TypeTXT, option)
+		q.IsEdns0().SetUDPSize(512)
+		q.SetTsig(name, dns.HmacSHA512, 300, time.Now().Unix())
+		msg, _, err := dns.TsigGenerate(q, signingSecret, "", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m dns.Msg
+		if err := m.Unpack(s.udp.Answer(nil, msg, loopback, time.Now().Unix())); err != nil {
+			t.Fatal(err)
+		}
+		if m.Rcode != want || !m.Truncated || m.IsTsig() == nil {
+			t.Errorf("%v: %v", option, &m)
 		}
 	}
 }

@@ -45,7 +45,7 @@ func within(t *testing.T, ended <-chan struct{}, what string) {
 	t.Helper()
 	select {
 	case <-ended:
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Errorf("%s does not end", what)
 	}
 }
