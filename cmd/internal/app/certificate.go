@@ -23,6 +23,7 @@ const certificateCheck = 5 * time.Second
 type certificate struct {
 	now     func() time.Time
 	log     *slog.Logger
+	hint    func(error) string // what to add to an error; nil for nothing
 	current atomic.Pointer[loaded]
 	checked atomic.Int64 // Unix seconds of the last look at the files
 }
@@ -86,6 +87,14 @@ func (c *certificate) config(protocol string) *tls.Config {
 	}
 }
 
+// advised is the text of an error with what to do, where that is known.
+func (c *certificate) advised(err error) string {
+	if c.hint == nil {
+		return err.Error()
+	}
+	return err.Error() + c.hint(err)
+}
+
 // refresh loads files that have changed, in one of the handshakes that come at a time.
 func (c *certificate) refresh() {
 	last, now := c.checked.Load(), c.now().Unix()
@@ -95,7 +104,7 @@ func (c *certificate) refresh() {
 		}
 		next, err := loadCertificate(l.section, l.files)
 		if err != nil {
-			c.log.Warn("a renewed TLS certificate cannot be used; the old one stays", "error", err)
+			c.log.Warn("a renewed TLS certificate cannot be used; the old one stays", "error", c.advised(err))
 			return
 		}
 		c.current.Store(next)

@@ -133,7 +133,7 @@ func (r *remote) refresh() {
 	}
 	next, err := loadTokens(t.path)
 	if err != nil {
-		r.certificate.log.Warn("changed tokens of the admin API cannot be used; the old ones stay", "error", err)
+		r.certificate.log.Warn("changed tokens of the admin API cannot be used; the old ones stay", "error", r.certificate.advised(err))
 		return
 	}
 	r.tokens.Store(next)
