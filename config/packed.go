@@ -187,10 +187,12 @@ func (p *packer) address(a *netip.Addr) {
 	octets := p.rest[1 : 1+size]
 	p.rest = p.rest[1+size:]
 	if size == 4 {
-		*a = netip.AddrFrom4([4]byte([]byte(octets)))
+		*a = netip.AddrFrom4([4]byte{octets[0], octets[1], octets[2], octets[3]})
 		return
 	}
-	*a = netip.AddrFrom16([16]byte([]byte(octets)))
+	var all [16]byte
+	copy(all[:], octets)
+	*a = netip.AddrFrom16(all)
 }
 
 // uvarint reads a number as [binary.AppendUvarint] writes it.

@@ -47,11 +47,12 @@ func readFile(path string) ([]byte, error) {
 	}
 	defer f.Close()
 	// The file may have grown since.
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(data) > maxFile {
+	data := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
+	_, err = data.ReadFrom(io.LimitReader(f, maxFile+1))
+	if err == nil && data.Len() > maxFile {
 		err = errTooLarge
 	}
-	return data, err
+	return data.Bytes(), err
 }
 
 var errTooLarge = fmt.Errorf("the file is larger than %d MiB", maxFile>>20)

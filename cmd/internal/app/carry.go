@@ -1,6 +1,7 @@
 package app
 
 import (
+	"iter"
 	"time"
 
 	"portolan.dev/resolver"
@@ -23,9 +24,29 @@ func carryHistory(old, next *World, now time.Time) {
 		after.Swaps = swaps[max(0, len(swaps)-maxSwaps):]
 	}
 	numbers := renumbering(before, after)
-	for key, i := range next.Compiled.Index {
-		if j, ok := old.Compiled.Index[key]; ok {
-			after.Live[i].History.Carry(&before.Live[j].History, &numbers)
+	for was, is := range both(old, next) {
+		after.Live[is].History.Carry(&before.Live[was].History, &numbers)
+	}
+}
+
+// both gives the numbers of every registry that two worlds have, in the order of the
+// second. Most have the same number in both, and are found without looking for them.
+func both(old, next *World) iter.Seq2[int, int] {
+	return func(yield func(was, is int) bool) {
+		before, after := old.Compiled.Snapshot.Registries, next.Compiled.Snapshot.Registries
+		shift := 0 // of the numbers, since the last that was looked for
+		for is := range after {
+			was := is + shift
+			if was < 0 || was >= len(before) || before[was].Key != after[is].Key {
+				found, ok := old.Compiled.Index[after[is].Key]
+				if !ok {
+					continue
+				}
+				was, shift = found, found-is
+			}
+			if !yield(was, is) {
+				return
+			}
 		}
 	}
 }

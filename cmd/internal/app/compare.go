@@ -77,27 +77,34 @@ func socketsOf(s *config.Server) string {
 
 // registryChanges lists the registries that differ, by key.
 func registryChanges(old, next *World) (changes []admin.RegistryChange) {
-	for key, i := range next.Compiled.Index {
-		j, ok := old.Compiled.Index[key]
-		if !ok {
-			changes = append(changes, admin.RegistryChange{Registry: key, Change: "added"})
-			continue
-		}
-		c := admin.RegistryChange{Registry: key, Change: "changed"}
-		c.Settings = old.said.registries[j].settings != next.said.registries[i].settings
-		if differ := !slices.Equal(old.replicasSaid(j), next.replicasSaid(i)); differ {
-			c.Added, c.Removed, c.Changed = compareReplicas(old.replicasByLabel(j), next.replicasByLabel(i))
+	kept := 0
+	for was, is := range both(old, next) {
+		kept++
+		c := admin.RegistryChange{Registry: next.Compiled.Snapshot.Registries[is].Key, Change: "changed"}
+		c.Settings = old.said.registries[was].settings != next.said.registries[is].settings
+		if differ := !slices.Equal(old.replicasSaid(was), next.replicasSaid(is)); differ {
+			c.Added, c.Removed, c.Changed = compareReplicas(old.replicasByLabel(was), next.replicasByLabel(is))
 		}
 		if c.Settings || len(c.Added)+len(c.Removed)+len(c.Changed) > 0 {
 			changes = append(changes, c)
 		}
 	}
-	for key := range old.Compiled.Index {
-		if _, ok := next.Compiled.Index[key]; !ok {
-			changes = append(changes, admin.RegistryChange{Registry: key, Change: "removed"})
+	changes = append(changes, missing(next, old, kept, "added")...)
+	changes = append(changes, missing(old, next, kept, "removed")...)
+	slices.SortFunc(changes, func(a, b admin.RegistryChange) int { return cmp.Compare(a.Registry, b.Registry) })
+	return changes
+}
+
+// missing lists the registries of w that other has not, of which kept are in both.
+func missing(w, other *World, kept int, change string) (changes []admin.RegistryChange) {
+	if len(w.Compiled.Index) == kept {
+		return nil
+	}
+	for key := range w.Compiled.Index {
+		if _, ok := other.Compiled.Index[key]; !ok {
+			changes = append(changes, admin.RegistryChange{Registry: key, Change: change})
 		}
 	}
-	slices.SortFunc(changes, func(a, b admin.RegistryChange) int { return cmp.Compare(a.Registry, b.Registry) })
 	return changes
 }
 

@@ -4,9 +4,11 @@ import (
 	"encoding/binary"
 	"hash/fnv"
 	"net/netip"
+	"sync"
 	"time"
 
 	"portolan.dev/config"
+	"portolan.dev/resolver"
 	"portolan.dev/resolver/compile"
 )
 
@@ -36,9 +38,20 @@ func newSaid(c *config.Config, compiled *compile.Result) said {
 		numbers[s.Regions[i].Name] = uint8(i)
 	}
 	out := said{make([]facts, len(c.Registries)), make([]uint32, len(s.Replicas))}
+	// On two processors at once: a reload of many registries waits for it.
+	var halves sync.WaitGroup
+	middle := len(c.Registries) / 2
+	halves.Go(func() { out.note(c.Registries, 0, middle, s, numbers) })
+	out.note(c.Registries, middle, len(c.Registries), s, numbers)
+	halves.Wait()
+	return out
+}
+
+// note fills in what registries from first on and before end say.
+func (out *said) note(registries []config.Registry, first, end int, s *resolver.Snapshot, numbers map[string]uint8) {
 	var d digester
-	for i := range c.Registries {
-		r := &c.Registries[i]
+	for i := first; i < end; i++ {
+		r := &registries[i]
 		out.registries[i] = facts{
 			settings: d.settings(r), regional: r.RegionalEndpoints, data: r.DataEndpoints,
 			wantsHolds: r.Sticky.Hold > 0, manualFailback: r.Failback == config.FailbackManual,
@@ -51,7 +64,6 @@ func newSaid(c *config.Config, compiled *compile.Result) said {
 			out.replicas[s.ReplicaNumber(i, numbers[p.Region])] = uint32(d.replica(p))
 		}
 	}
-	return out
 }
 
 // replicaName is the name below geo or data of a registry with the given global

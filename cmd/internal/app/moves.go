@@ -34,12 +34,8 @@ func newMoves(old, next *World) *moves {
 	m := &moves{registry: make(map[string]int)}
 	known := make(map[[2]decide.Mask]int)
 	unmoved := slices.Equal(old.Compiled.Snapshot.Regions, next.Compiled.Snapshot.Regions)
-	for key, i := range next.Compiled.Index {
-		j, ok := old.Compiled.Index[key]
-		if !ok {
-			continue
-		}
-		masks := [2]decide.Mask{old.Compiled.Routed[j], next.Compiled.Routed[i]}
+	for was, is := range both(old, next) {
+		masks := [2]decide.Mask{old.Compiled.Routed[was], next.Compiled.Routed[is]}
 		if unmoved && masks[0] == masks[1] {
 			continue // nobody moves
 		}
@@ -52,7 +48,7 @@ func newMoves(old, next *World) *moves {
 			known[masks] = n
 			m.plans = append(m.plans, plan{before: masks[0], after: masks[1]})
 		}
-		m.registry[key] = n
+		m.registry[next.Compiled.Snapshot.Registries[is].Key] = n
 	}
 	if len(m.plans) == 0 {
 		return m

@@ -112,7 +112,11 @@ func TestConfigurations(t *testing.T) {
 	t.Parallel()
 	r := &rig{dir: t.TempDir(), now: time.Now}
 	addr := netip.MustParseAddrPort("127.0.0.1:15300")
-	many, err := r.many("many", addr, 40, 60, 15399)
+	many, err := r.many("many", addr, 40, 60, 15399, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := r.many("all", addr, 40, 60, 15399, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +129,7 @@ func TestConfigurations(t *testing.T) {
 		registries int
 		endpoints  int
 	}{
-		"one": {r.one(addr, 2, 15399), 1, 4}, "many": {many, 40, 47}, "flips": {flips, 30, 2},
+		"one": {r.one(addr, 2, 15399), 1, 4}, "many": {many, 40, 47}, "all": {all, 40, 47}, "flips": {flips, 30, 2},
 		"probed": {r.probed(addr, 40, 10*time.Second, 15399), 11, 40}, "flappy": {r.flappy(addr, 15399), 1, flapping},
 	} {
 		path, err := r.write(dir+"/portolan.yaml", c.text)
