@@ -73,7 +73,7 @@ bench-peers bench-cores bench-holds bench-growth bench-churn bench-flip bench-pr
 	$(GO) run ./cmd/internal/bench $(@:bench-%=%) $(ARGS)
 
 .PHONY: differential
-differential: ## compare with NSD and Knot over generated zones, the long variant (needs both installed)
+differential: ## compare with NSD, Knot and gdnsd over generated zones, the long variant (needs them installed)
 	PORTOLAN_LONG=1 $(GO) test -count=1 -v ./cmd/internal/e2e/differential
 
 .PHONY: simulate

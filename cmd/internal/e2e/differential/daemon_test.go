@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,7 +17,7 @@ import (
 )
 
 // patience bounds every wait for something that has to happen.
-const patience = time.Minute
+const patience = 30 * time.Second
 
 // zones are zone files by origin, in order.
 type zones struct {
@@ -40,35 +39,29 @@ func (z *zones) write(t *testing.T, dir string) {
 type daemon struct {
 	name string
 	addr string
-	conn *dns.Conn
+	conn map[string]*dns.Conn // by network
 	out  *bytes.Buffer
 }
 
-// freePort is one that nothing is bound to now, over UDP or TCP. The system gives it to
-// nobody meanwhile: it takes ports from 32768 on.
+// freePort is one that nothing is bound to now, over UDP or TCP.
 func freePort(t *testing.T) int {
 	t.Helper()
-	for range 1000 {
-		const first, ports = 12_000, 20_000
-		port := first + (os.Getpid()*577+int(portsTaken.Add(1)))%ports // apart from other processes that look for one
-		addr := fmt.Sprintf("127.0.0.1:%d", port)
-		l, err := net.Listen("tcp", addr)
+	for range 20 {
+		c, err := net.ListenPacket("udp", "127.0.0.1:0")
 		if err != nil {
-			continue
+			t.Fatal(err)
 		}
-		c, err := net.ListenPacket("udp", addr)
-		_ = l.Close()
-		if err != nil {
-			continue
-		}
+		port := c.LocalAddr().(*net.UDPAddr).Port
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		_ = c.Close()
-		return port
+		if err == nil {
+			_ = l.Close()
+			return port
+		}
 	}
 	t.Fatal("no port is free for UDP and TCP")
 	return 0
 }
-
-var portsTaken atomic.Int32
 
 // need returns the path of a program of the system, or skips.
 func need(t *testing.T, program string) string {
@@ -91,7 +84,7 @@ func need(t *testing.T, program string) string {
 // launch runs a server until the test ends, and waits until it answers for a zone.
 func launch(t *testing.T, name string, port int, origin, program string, args ...string) *daemon {
 	t.Helper()
-	d := &daemon{name: name, addr: fmt.Sprintf("127.0.0.1:%d", port), out: new(bytes.Buffer)}
+	d := &daemon{name: name, addr: fmt.Sprintf("127.0.0.1:%d", port), conn: make(map[string]*dns.Conn), out: new(bytes.Buffer)}
 	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr = d.out, d.out
 	if err := cmd.Start(); err != nil {
@@ -114,7 +107,7 @@ func launch(t *testing.T, name string, port int, origin, program string, args ..
 	for until := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		m := new(dns.Msg)
 		m.SetQuestion(origin, dns.TypeSOA)
-		if r, err := d.ask(m, time.Second); err == nil && r.Rcode == 0 && len(r.Answer) == 1 {
+		if r, err := d.ask("udp", m); err == nil && r.Rcode == 0 && len(r.Answer) == 1 {
 			return d
 		}
 		select {
@@ -128,37 +121,41 @@ func launch(t *testing.T, name string, port int, origin, program string, args ..
 	}
 }
 
-// ask sends one query over UDP and waits for its response.
-func (d *daemon) ask(m *dns.Msg, within time.Duration) (*dns.Msg, error) {
-	if d.conn == nil {
-		c, err := dns.DialTimeout("udp", d.addr, time.Second)
+// ask sends one query over UDP or TCP and waits for its response.
+func (d *daemon) ask(network string, m *dns.Msg) (*dns.Msg, error) {
+	if d.conn[network] == nil {
+		c, err := dns.DialTimeout(network, d.addr, time.Second)
 		if err != nil {
 			return nil, err
 		}
 		c.UDPSize = 65535
-		d.conn = c
+		d.conn[network] = c
 	}
-	if err := d.conn.SetDeadline(time.Now().Add(within)); err != nil {
+	c := d.conn[network]
+	r, err := exchange(c, m)
+	if err != nil {
+		_ = c.Close()
+		delete(d.conn, network)
+	}
+	return r, err
+}
+
+func exchange(c *dns.Conn, m *dns.Msg) (*dns.Msg, error) {
+	if err := c.SetDeadline(time.Now().Add(3 * time.Second)); err != nil {
 		return nil, err
 	}
-	if err := d.conn.WriteMsg(m); err != nil {
-		return nil, d.broken(err)
+	if err := c.WriteMsg(m); err != nil {
+		return nil, err
 	}
 	for {
-		r, err := d.conn.ReadMsg()
+		r, err := c.ReadMsg()
 		if err != nil {
-			return nil, d.broken(err)
+			return nil, err
 		}
 		if r.Id == m.Id && len(r.Question) == 1 && strings.EqualFold(r.Question[0].Name, m.Question[0].Name) {
 			return r, nil
 		}
 	}
-}
-
-func (d *daemon) broken(err error) error {
-	_ = d.conn.Close()
-	d.conn = nil
-	return err
 }
 
 func startNSD(t *testing.T, z *zones) *daemon {

@@ -22,8 +22,8 @@ import (
 	"portolan.dev/resolver/wire"
 )
 
-// portolan is a worker that serves the zones.
-type portolan struct{ w *resolver.Worker }
+// portolan is two workers that serve the zones, for datagrams and for streams.
+type portolan struct{ w, stream *resolver.Worker }
 
 func newPortolan(t *testing.T, z *zones) portolan {
 	t.Helper()
@@ -47,16 +47,25 @@ func newPortolan(t *testing.T, z *zones) portolan {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return portolan{resolver.New(result.Snapshot, wire.CookieSecret{}).Worker(resolver.UDP)}
+	r := resolver.New(result.Snapshot, wire.CookieSecret{})
+	return portolan{r.Worker(resolver.UDP), r.Worker(resolver.TCP)}
 }
 
-func (p portolan) ask(t *testing.T, m *dns.Msg) *dns.Msg {
+// over returns the worker for a network.
+func (p portolan) over(network string) *resolver.Worker {
+	if network == "tcp" {
+		return p.stream
+	}
+	return p.w
+}
+
+func (p portolan) ask(t *testing.T, network string, m *dns.Msg) *dns.Msg {
 	t.Helper()
 	msg, err := m.Pack()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := p.w.Answer(nil, msg, netip.MustParseAddrPort("127.0.0.1:5353"), 0)
+	out := p.over(network).Answer(nil, msg, netip.MustParseAddrPort("127.0.0.1:5353"), 0)
 	r := new(dns.Msg)
 	if err := r.Unpack(out); err != nil {
 		t.Fatalf("%v: %x: %v", m.Question, out, err)
@@ -69,8 +78,12 @@ func size() (zones, questions int) {
 	if os.Getenv("PORTOLAN_LONG") != "" {
 		return 300, 400
 	}
-	return 40, 100
+	return 100, 110
 }
+
+// leastPairs is how many pairs of a zone and a question have to be compared with each
+// server, whatever the variant.
+const leastPairs = 10_000
 
 func seed(t *testing.T) uint64 {
 	t.Helper()
@@ -103,6 +116,10 @@ func TestDifferential(t *testing.T) {
 		d := start(t, z)
 		t.Run(d.name, func(t *testing.T) { compareAll(t, ours, d, z, rng, questions) })
 	}
+	t.Run("gdnsd", func(t *testing.T) {
+		z := forGdnsd(t, z)
+		compareAll(t, newPortolan(t, z), startGdnsd(t, z), z, rng, questions)
+	})
 }
 
 func compareAll(t *testing.T, ours portolan, d *daemon, z *zones, rng *rand.Rand, questions int) {
@@ -114,11 +131,15 @@ func compareAll(t *testing.T, ours portolan, d *daemon, z *zones, rng *rand.Rand
 		for range questions {
 			m := g.question(z.files[origin])
 			asked++
-			theirs, err := d.ask(m, patience)
+			network := []string{"udp", "udp", "udp", "tcp"}[rng.IntN(4)]
+			theirs, err := d.ask(network, m)
+			if err != nil { // an idle or used up connection, or a lost datagram: once more
+				theirs, err = d.ask(network, m)
+			}
 			if err != nil {
 				t.Fatalf("%v: %v\n%s", m.Question, err, d.out)
 			}
-			own := ours.ask(t, m)
+			own := ours.ask(t, network, m)
 			diff := compare(own, theirs)
 			if len(diff) == 0 {
 				continue
@@ -127,11 +148,14 @@ func compareAll(t *testing.T, ours portolan, d *daemon, z *zones, rng *rand.Rand
 				reasons[reason]++
 				continue
 			}
-			t.Errorf("%s\n%s\n--- ours:\n%s\n--- %s:\n%s\n--- zone:\n%s", question(m), strings.Join(diff, "\n"), text(own), d.name, text(theirs), z.files[origin])
+			t.Errorf("%s over %s\n%s\n--- ours:\n%s\n--- %s:\n%s\n--- zone:\n%s", question(m), network, strings.Join(diff, "\n"), text(own), d.name, text(theirs), z.files[origin])
 			if unexplained++; unexplained == 8 {
 				t.Fatal("and perhaps more")
 			}
 		}
+	}
+	if asked < leastPairs {
+		t.Errorf("%d pairs of a zone and a question are compared, want %d", asked, leastPairs)
 	}
 	t.Logf("%d questions, differences explained: %v", asked, reasons)
 }

@@ -75,6 +75,21 @@ var explanations = []struct {
 	{"knot", "Knot follows five CNAMEs that DNAMEs make, and gives the rest up", func(_, ours, theirs *dns.Msg, diff []string) bool {
 		return only(diff, "answer", "rcode", "authority", "additional") && has(theirs.Answer, dns.TypeDNAME) && len(theirs.Answer) > 5 && subset(theirs.Answer, ours.Answer)
 	}},
+	{"gdnsd", "gdnsd gives a CNAME alone, whatever it leads to", func(_, ours, theirs *dns.Msg, diff []string) bool {
+		return only(diff, "answer", "rcode", "authority", "additional") && len(theirs.Answer) == 1 && has(theirs.Answer, dns.TypeCNAME) &&
+			theirs.Rcode == dns.RcodeSuccess && len(theirs.Ns) == 0 && subset(theirs.Answer, ours.Answer)
+	}},
+	{"gdnsd", "gdnsd answers ANY with HINFO at each name that exists (RFC 8482 section 4.2)", func(q, ours, theirs *dns.Msg, diff []string) bool {
+		return q.Question[0].Qtype == dns.TypeANY && only(diff, "answer", "authority", "additional") && ours.Authoritative &&
+			len(theirs.Answer) == 1 && has(theirs.Answer, dns.TypeHINFO)
+	}},
+	{"gdnsd", "gdnsd knows no DS: it refers the question for one to the zone below (RFC 4035 section 3.1.4.1)", func(q, ours, theirs *dns.Msg, diff []string) bool {
+		return q.Question[0].Qtype == dns.TypeDS && only(diff, "aa", "authority", "additional") && ours.Authoritative && len(ours.Answer) == 0 &&
+			!theirs.Authoritative && has(theirs.Ns, dns.TypeNS) && dns.CanonicalName(theirs.Ns[0].Header().Name) == dns.CanonicalName(q.Question[0].Name)
+	}},
+	{"gdnsd", "gdnsd gives the addresses of name servers below the delegation alone (RFC 9471 section 3.2)", func(_, ours, theirs *dns.Msg, diff []string) bool {
+		return only(diff, "additional") && !ours.Authoritative && subset(theirs.Extra, ours.Extra) && allElsewhere(ours, theirs.Extra)
+	}},
 	{"", "ANY: any one RRset is enough, and a CNAME is one (RFC 8482 section 4.1)", func(q, ours, theirs *dns.Msg, diff []string) bool {
 		return q.Question[0].Qtype == dns.TypeANY && only(diff, "answer", "additional", "rcode", "authority") && len(ours.Answer) > 0 && len(theirs.Answer) > 0
 	}},
@@ -100,5 +115,13 @@ func feeds(rrs []dns.RR) bool {
 	return slices.ContainsFunc(rrs, func(rr dns.RR) bool {
 		d, ok := rr.(*dns.DNAME)
 		return ok && dns.IsSubDomain(d.Hdr.Name, d.Target)
+	})
+}
+
+// allElsewhere reports whether all additional records of a referral that are not in less
+// are owned by names that are not below its cut.
+func allElsewhere(referral *dns.Msg, less []dns.RR) bool {
+	return !slices.ContainsFunc(referral.Extra, func(rr dns.RR) bool {
+		return !subset([]dns.RR{rr}, less) && dns.IsSubDomain(referral.Ns[0].Header().Name, rr.Header().Name)
 	})
 }

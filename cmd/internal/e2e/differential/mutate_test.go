@@ -4,7 +4,10 @@ package differential
 
 import (
 	"bytes"
+	"encoding/binary"
+	"io"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -71,10 +74,11 @@ func (g *generator) mutated(tb testing.TB, file string) (name string, msg []byte
 	return how.name, how.do(g.rng, msg)
 }
 
-// raw sends octets and returns the response code that comes back in time.
-func (d *daemon) raw(t *testing.T, msg []byte, within time.Duration) int {
+// raw sends octets over UDP or TCP and returns the response code that comes back in
+// time.
+func (d *daemon) raw(t *testing.T, network string, msg []byte, within time.Duration) int {
 	t.Helper()
-	c, err := dns.DialTimeout("udp", d.addr, time.Second)
+	c, err := net.DialTimeout(network, d.addr, time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,18 +87,22 @@ func (d *daemon) raw(t *testing.T, msg []byte, within time.Duration) int {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 65535)
-	if _, err := c.Conn.Write(msg); err != nil {
+	sent, start := msg, 0
+	if network == "tcp" {
+		sent, start = append(binary.BigEndian.AppendUint16(nil, uint16(len(msg))), msg...), 2
+	}
+	if _, err := c.Write(sent); err != nil {
 		t.Fatal(err)
 	}
-	n, err := c.Conn.Read(buf)
-	if err != nil || n < 12 || len(msg) < 2 || !bytes.Equal(buf[:2], msg[:2]) {
+	n, err := io.ReadAtLeast(c, buf, start+4)
+	if err != nil || n < start+4 || len(msg) < 2 || !bytes.Equal(buf[start:start+2], msg[:2]) {
 		return silence
 	}
-	return int(buf[3] & 0xf)
+	return int(buf[start+3] & 0xf)
 }
 
-func (p portolan) raw(msg []byte) int {
-	out := p.w.Answer(nil, msg, netip.MustParseAddrPort("127.0.0.1:5353"), 0)
+func (p portolan) raw(network string, msg []byte) int {
+	out := p.over(network).Answer(nil, msg, netip.MustParseAddrPort("127.0.0.1:5353"), 0)
 	if len(out) < 12 {
 		return silence
 	}
@@ -110,35 +118,55 @@ func TestMutated(t *testing.T) {
 	g := &generator{rng, "m.test."}
 	z := &zones{origins: []string{g.origin}, files: map[string]string{}}
 	z.files[g.origin] = g.zoneFile(t)
-	ours := newPortolan(t, z)
-	count := 120
-	if os.Getenv("PORTOLAN_LONG") != "" {
-		count = 3000
-	}
-	for _, start := range []func(*testing.T, *zones) *daemon{startNSD, startKnot} {
-		d := start(t, z)
-		t.Run(d.name, func(t *testing.T) {
-			reasons := make(map[string]int)
-			for range count {
-				how, msg := g.mutated(t, z.files[g.origin])
-				a, b := ours.raw(msg), d.raw(t, msg, 40*time.Millisecond)
-				if a == b {
-					continue
-				}
-				if reason := mutatedReason(how, a); reason != "" {
-					reasons[reason]++
-					continue
-				}
-				if b == silence { // or it was only slow
-					if b = d.raw(t, msg, 20*time.Second); a == b {
-						continue
-					}
-				}
-				t.Errorf("%s: %s here, %s there\n%x", how, rcodeText(a), rcodeText(b), msg)
+	for _, server := range []struct {
+		name  string
+		start func(*testing.T, *zones) *daemon
+	}{{"nsd", startNSD}, {"knot", startKnot}, {"gdnsd", startGdnsd}} {
+		t.Run(server.name, func(t *testing.T) {
+			z := z
+			if server.name == "gdnsd" {
+				z = forGdnsd(t, z)
 			}
-			t.Logf("differences explained: %v", reasons)
+			ours, d := newPortolan(t, z), server.start(t, z)
+			for _, network := range []string{"udp", "tcp"} {
+				t.Run(network, func(t *testing.T) {
+					reasons := make(map[string]int)
+					for range mutatedCount() {
+						how, msg := g.mutated(t, z.files[g.origin])
+						compareMutated(t, ours, d, network, how, msg, reasons)
+					}
+					t.Logf("differences explained: %v", reasons)
+				})
+			}
 		})
 	}
+}
+
+// mutatedCount is how many spoiled queries each server gets over each network.
+func mutatedCount() int {
+	if os.Getenv("PORTOLAN_LONG") != "" {
+		return 3000
+	}
+	return 120
+}
+
+// compareMutated sends one spoiled query and counts the reason of a difference.
+func compareMutated(t *testing.T, ours portolan, d *daemon, network, how string, msg []byte, reasons map[string]int) {
+	t.Helper()
+	a, b := ours.raw(network, msg), d.raw(t, network, msg, 40*time.Millisecond)
+	if a == b {
+		return
+	}
+	if reason := mutatedReason(d.name, how, a); reason != "" {
+		reasons[reason]++
+		return
+	}
+	if b == silence { // or it was only slow
+		if b = d.raw(t, network, msg, 2*time.Second); a == b {
+			return
+		}
+	}
+	t.Errorf("%s: %s here, %s there\n%x", how, rcodeText(a), rcodeText(b), msg)
 }
 
 func rcodeText(rcode int) string {
@@ -151,28 +179,30 @@ func rcodeText(rcode int) string {
 // mutatedReasons are the ways in which spoiled queries are known to be answered
 // differently: by mutation and our response code.
 var mutatedReasons = []struct {
+	server string // "" for any
 	how    string
 	ours   int
 	reason string
 }{
-	{"a pointer for a name", dns.RcodeFormatError, "others are silent; a header that is whole is answered here"},
-	{"cut", dns.RcodeFormatError, "others are silent; a header that is whole is answered here"},
-	{"two questions", dns.RcodeFormatError, "others are silent; RFC 9619 section 4 says FORMERR"},
-	{"no question", dns.RcodeFormatError, "others are silent; RFC 9619 section 4 says FORMERR"},
-	{"an answer announced", dns.RcodeFormatError, "others are silent, or do not look; no query has an answer"},
-	{"flags", dns.RcodeSuccess, "others refuse AA or TC in a query, which mean nothing there"},
-	{"flags", dns.RcodeNameError, "others refuse AA or TC in a query, which mean nothing there"},
-	{"meta type", dns.RcodeFormatError, "OPT is no type of questions (RFC 6891 section 6.1.1); others look it up"},
-	{"meta type", dns.RcodeNotImplemented, "meta types are NOTIMP here; others look them up"},
-	{"meta type", dns.RcodeRefused, "a transfer by UDP is NOTAUTH or NOTIMP there, REFUSED here as for everybody who may not have it"},
-	{"opcode", dns.RcodeNotImplemented, "others know NOTIFY and UPDATE, or say FORMERR to what they do not know"},
+	{"", "a pointer for a name", dns.RcodeFormatError, "others are silent; a header that is whole is answered here"},
+	{"", "cut", dns.RcodeFormatError, "others are silent; a header that is whole is answered here"},
+	{"", "two questions", dns.RcodeFormatError, "others are silent; RFC 9619 section 4 says FORMERR"},
+	{"", "no question", dns.RcodeFormatError, "others are silent; RFC 9619 section 4 says FORMERR"},
+	{"", "an answer announced", dns.RcodeFormatError, "others are silent, or do not look; no query has an answer"},
+	{"", "flags", dns.RcodeSuccess, "others refuse AA or TC in a query, which mean nothing there"},
+	{"", "flags", dns.RcodeNameError, "others refuse AA or TC in a query, which mean nothing there"},
+	{"", "meta type", dns.RcodeFormatError, "OPT is no type of questions (RFC 6891 section 6.1.1); others look it up"},
+	{"", "meta type", dns.RcodeNotImplemented, "meta types are NOTIMP here; others look them up"},
+	{"", "meta type", dns.RcodeRefused, "a transfer by UDP is NOTAUTH or NOTIMP there, REFUSED here as for everybody who may not have it"},
+	{"gdnsd", "class", dns.RcodeRefused, "gdnsd says what it is to every question of class CHAOS"},
+	{"", "opcode", dns.RcodeNotImplemented, "others know NOTIFY and UPDATE, or say FORMERR to what they do not know"},
 }
 
 // mutatedReason returns why the response code to a spoiled query may be another one, or
 // "".
-func mutatedReason(how string, ours int) string {
+func mutatedReason(server, how string, ours int) string {
 	for _, r := range mutatedReasons {
-		if r.how == how && r.ours == ours {
+		if (r.server == "" || r.server == server) && r.how == how && r.ours == ours {
 			return r.reason
 		}
 	}
