@@ -44,45 +44,46 @@ func decisions(t *testing.T) []decision {
 // A decision that is known is in force after a crash, even if its moment comes while
 // the server is down: then too, who was active before keeps the replica.
 func TestDecisionTakesEffectWhileTheServerIsDown(t *testing.T) {
+	t.Parallel()
 	for _, d := range decisions(t) {
-		text := strings.NewReplacer("grace: 0s", "grace: 10s", "idle: 2s, hold: 2s", "idle: 60s, hold: 60s").Replace(sticky("", d.extra))
-		s := start(t, text)
-		if d.name == "undrain" {
-			now := west("kernel")
-			now.Now = true
-			if _, err := s.Drain(t.Context(), now); err != nil {
+		t.Run(d.name, func(t *testing.T) {
+			t.Parallel()
+			text := strings.NewReplacer("grace: 0s", "grace: 10s", "idle: 2s, hold: 2s", "idle: 60s, hold: 60s").Replace(sticky("", d.extra))
+			s := start(t, text)
+			if d.name == "undrain" {
+				now := west("kernel")
+				now.Now = true
+				if _, err := s.Drain(t.Context(), now); err != nil {
+					t.Fatal(err)
+				}
+				s.newcomers(t, d.from)
+				drained := time.Now().Unix() // the drain itself must not hold anybody
+				eventually(t, "another second", func() bool { return time.Now().Unix() > drained })
+			}
+			s.expect(t, pusher, d.from)
+			if err := d.decide(s); err != nil {
 				t.Fatal(err)
 			}
-			s.newcomers(t, d.from)
-			drained := time.Now().Unix() // the drain itself must not hold anybody
-			eventually(t, "another second", func() bool { return time.Now().Unix() > drained })
-		}
-		s.expect(t, pusher, d.from)
-		if err := d.decide(s); err != nil {
-			t.Fatal(err)
-		}
-		decided := time.Now()
-		// What a killed server leaves behind is what is on disk now.
-		crashed := &server{dir: t.TempDir(), logs: new(logs)}
-		crashed.path = filepath.Join(crashed.dir, "portolan.yaml")
-		if err := os.CopyFS(filepath.Join(crashed.dir, "state"), os.DirFS(filepath.Join(s.dir, "state"))); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Link(filepath.Join(s.dir, "city.mmdb"), filepath.Join(crashed.dir, "city.mmdb")); err != nil {
-			t.Fatal(err)
-		}
-		crashed.write(t, text)
-		later := func() time.Time { return decided.Add(11 * time.Second).Add(time.Since(decided)) }
-		var err error
-		if crashed.App, err = app.New(app.Options{Source: app.Source{Path: crashed.path, Now: later}, Log: crashed.logger()}); err != nil {
-			t.Fatal(err)
-		}
-		crashed.Start()
-		t.Cleanup(func() { crashed.stop(t) })
-		crashed.newcomers(t, d.to)
-		crashed.expect(t, pusher, d.from)
-		if t.Failed() {
-			t.Fatal(d.name)
-		}
+			decided := time.Now()
+			// What a killed server leaves behind is what is on disk now.
+			crashed := &server{dir: t.TempDir(), logs: new(logs)}
+			crashed.path = filepath.Join(crashed.dir, "portolan.yaml")
+			if err := os.CopyFS(filepath.Join(crashed.dir, "state"), os.DirFS(filepath.Join(s.dir, "state"))); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Link(filepath.Join(s.dir, "city.mmdb"), filepath.Join(crashed.dir, "city.mmdb")); err != nil {
+				t.Fatal(err)
+			}
+			crashed.write(t, text)
+			later := func() time.Time { return decided.Add(11 * time.Second).Add(time.Since(decided)) }
+			var err error
+			if crashed.App, err = app.New(app.Options{Source: source(crashed.path, later), Log: crashed.logger()}); err != nil {
+				t.Fatal(err)
+			}
+			crashed.Start()
+			t.Cleanup(func() { crashed.stop(t) })
+			crashed.newcomers(t, d.to)
+			crashed.expect(t, pusher, d.from)
+		})
 	}
 }

@@ -220,7 +220,7 @@ func TestRestartForgetsNothing(t *testing.T) {
 	before, serial := s.drained(t), s.serial(t, "example.io.")
 	s.stop(t)
 	var err error
-	if s.App, err = app.New(app.Options{Source: app.Source{Path: s.path, Now: time.Now}, Log: s.logger()}); err != nil {
+	if s.App, err = app.New(app.Options{Source: source(s.path, time.Now), Log: s.logger()}); err != nil {
 		t.Fatal(err)
 	}
 	s.Start()

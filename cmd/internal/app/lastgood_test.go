@@ -29,7 +29,7 @@ func successor(t *testing.T, s *server, later time.Duration, text string, resolv
 	next.write(t, text)
 	now := func() time.Time { return time.Now().Add(later) }
 	var err error
-	next.App, err = app.New(app.Options{Source: app.Source{Path: next.path, Now: now}, Log: next.logger(), Resolvers: resolvers, Crash: true})
+	next.App, err = app.New(app.Options{Source: source(next.path, now), Log: next.logger(), Resolvers: resolvers, Crash: true})
 	if err != nil {
 		t.Fatal(err)
 	}

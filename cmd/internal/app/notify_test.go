@@ -147,7 +147,7 @@ func TestNotify(t *testing.T) {
 		t.Errorf("a receiver that was removed got %d", n)
 	}
 
-	again, err := app.New(app.Options{Source: app.Source{Path: s.path, Now: now}, Log: discard})
+	again, err := app.New(app.Options{Source: source(s.path, now), Log: discard})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ func (s *server) again(tb testing.TB, ahead time.Duration) *server {
 	next := &server{dir: s.dir, path: s.path, logs: new(logs), seen: s.seen}
 	later := func() time.Time { return time.Now().Add(ahead) }
 	var err error
-	if next.App, err = app.New(app.Options{Source: app.Source{Path: s.path, Now: later}, Log: next.logger()}); err != nil {
+	if next.App, err = app.New(app.Options{Source: source(s.path, later), Log: next.logger()}); err != nil {
 		tb.Fatal(err)
 	}
 	next.Start()

@@ -209,7 +209,7 @@ func TestFailedStart(t *testing.T) {
 		path := filepath.Join(dir, what+".yaml")
 		writeFile(t, path, strings.ReplaceAll(text, "DIR", dir))
 		goroutines := settled()
-		_, err := app.New(app.Options{Source: app.Source{Path: path, Now: now}, Log: discard})
+		_, err := app.New(app.Options{Source: source(path, now), Log: discard})
 		if err == nil || !strings.Contains(err.Error(), ":") {
 			t.Errorf("%s: %v", what, err)
 		}

@@ -23,6 +23,8 @@ import (
 	"github.com/miekg/dns"
 
 	"portolan.dev/cmd/internal/app"
+	"portolan.dev/geo"
+	"portolan.dev/geo/embedded"
 	"portolan.dev/resolver/activity"
 )
 
@@ -126,6 +128,21 @@ var places = sync.OnceValues(func() ([]byte, error) {
 	return b.Bytes(), err
 })
 
+// countryCells are decoded once for all servers: under the race detector that takes
+// longer than all else that a server does at its start.
+var countryCells = sync.OnceValue(func() []geo.Cell {
+	table, err := embedded.Table()
+	if err != nil {
+		panic(err) // it is part of the program
+	}
+	return table.Cells()
+})
+
+// source is that of a server with its configuration in a file.
+func source(path string, clock func() time.Time) app.Source {
+	return app.Source{Path: path, Now: clock, CountryCells: countryCells()}
+}
+
 // newServer makes a server that does not run yet. It is stopped with the test.
 func newServer(tb testing.TB, text string, o app.Options) *server {
 	tb.Helper()
@@ -144,7 +161,7 @@ func newServer(tb testing.TB, text string, o app.Options) *server {
 		tb.Fatal(err)
 	}
 	writeFile(tb, filepath.Join(dir, "city.mmdb"), string(data))
-	o.Source = app.Source{Path: s.path, Now: time.Now}
+	o.Source = source(s.path, time.Now)
 	o.Crash = true // no test is to miss a query that cannot be taken
 	o.Log = slog.New(slog.NewJSONHandler(s.logs, nil))
 	if s.App, err = app.New(o); err != nil {

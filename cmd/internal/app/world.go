@@ -49,6 +49,9 @@ type Source struct {
 	Now func() time.Time
 	// Cache makes it faster to build one world after another; nil for none.
 	Cache *config.Cache
+	// CountryCells are those of the embedded data, for who starts one server after
+	// another and has decoded them once; they are only read. nil decodes them.
+	CountryCells []geo.Cell
 }
 
 // LoadConfig reads and checks the configuration, without location data.
@@ -91,7 +94,7 @@ func (s Source) build(previous *World, slots *compile.Slots, numbering *compile.
 	if err := w.readTable(previous); err != nil {
 		return nil, errors.Join(err, othersErr)
 	}
-	if w.countryCells, err = countryCells(c, previous); err != nil {
+	if w.countryCells, err = s.countryCells(c, previous); err != nil {
 		return nil, err
 	}
 	var served *resolver.Snapshot
@@ -150,9 +153,12 @@ func sameFile(a, b fs.FileInfo) bool {
 
 // countryCells returns the places of the embedded data for a configuration with
 // data of its own, which may know countries only.
-func countryCells(c *config.Config, previous *World) ([]geo.Cell, error) {
-	if len(c.Geo.Database) == 0 {
+func (s Source) countryCells(c *config.Config, previous *World) ([]geo.Cell, error) {
+	switch {
+	case len(c.Geo.Database) == 0:
 		return nil, nil
+	case s.CountryCells != nil:
+		return s.CountryCells, nil
 	}
 	if previous != nil && previous.countryCells != nil {
 		return previous.countryCells, nil
