@@ -91,8 +91,8 @@ func (d *daemon) raw(t *testing.T, network string, msg []byte, within time.Durat
 	if network == "tcp" {
 		sent, start = append(binary.BigEndian.AppendUint16(nil, uint16(len(msg))), msg...), 2
 	}
-	if _, err := c.Write(sent); err != nil {
-		t.Fatal(err)
+	if _, err := c.Write(sent); err != nil { // too late
+		return silence
 	}
 	n, err := io.ReadAtLeast(c, buf, start+4)
 	if err != nil || n < start+4 || len(msg) < 2 || !bytes.Equal(buf[start:start+2], msg[:2]) {
