@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -74,6 +75,10 @@ type Options struct {
 	// Workers is how many UDP sockets each address gets where the system can
 	// spread datagrams over several; at least 1.
 	Workers int
+	// Inherit returns the sockets for a use and an address that somebody else has
+	// opened: a service manager, or the process before. They are the server's from then
+	// on. What it has none for is bound; nil for nothing at all.
+	Inherit func(u Use, addr netip.AddrPort) []*os.File
 	Limits  Limits
 	// UDP returns what answers for one receiving goroutine, TCP and TLSAnswerer for
 	// all connections of one listener.
@@ -100,13 +105,20 @@ type Server struct {
 	tcp      []*net.TCPListener
 	tls      []*net.TCPListener
 	addrs    []netip.AddrPort
+	udpAddrs []netip.AddrPort // of each of udp
 	conns    connTable
 	wg       sync.WaitGroup
-	stopping atomic.Bool
+	// deaf: datagrams and new connections are not taken any more. stopping: connections
+	// end, too.
+	deaf, stopping atomic.Bool
 	// readUntil is when connections are read for the last time, in Unix nanoseconds;
 	// set before stopping.
 	readUntil atomic.Int64
 	stats     Stats
+	// give passes a connection on, once the server has retired.
+	give atomic.Pointer[func(Connection) error]
+	// adopted answers for connections of the process before.
+	adopted func() Answerer
 }
 
 // Stats counts what happens to connections. All fields are monotonic.
@@ -126,13 +138,17 @@ type Stats struct {
 type udpSocket interface {
 	// serve answers until the socket is closed or stop reports true.
 	serve(s *Server, a BatchAnswerer) error
+	// another returns a socket for one more receive loop of an inherited address.
+	another(addr netip.AddrPort) (udpSocket, error)
+	// descriptor returns the socket once more, for another process.
+	descriptor() (*os.File, error)
 	close()
 }
 
 // New binds all sockets and serves none of them yet. On error nothing stays
 // bound.
 func New(o Options) (*Server, error) {
-	s := &Server{o: o}
+	s := &Server{o: o, adopted: sync.OnceValue(o.TCP)}
 	if s.o.Time == nil {
 		s.o.Time = o.Now
 	}
@@ -144,7 +160,7 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	for _, addr := range o.ListenTLS {
-		l, err := listenTCP(addr)
+		l, err := s.listenTCP(TLS, addr)
 		if err != nil {
 			s.close()
 			return nil, fmt.Errorf("listen on tcp %s for TLS: %w: is another server running there?", addr, err)
@@ -160,15 +176,16 @@ func (s *Server) bind(addr netip.AddrPort) error {
 	var err error
 	for range 10 {
 		var l *net.TCPListener
-		if l, err = listenTCP(addr); err != nil {
+		if l, err = s.listenTCP(TCP, addr); err != nil {
 			return fmt.Errorf("listen on tcp %s: %w: is another server running there?", addr, err)
 		}
 		bound := netip.AddrPortFrom(addr.Addr(), uint16(l.Addr().(*net.TCPAddr).Port))
 		var sockets []udpSocket
-		if sockets, err = listenUDP(bound, s.o.Workers); err == nil {
+		if sockets, err = s.listenUDP(bound); err == nil {
 			s.tcp = append(s.tcp, l)
 			s.udp = append(s.udp, sockets...)
 			s.addrs = append(s.addrs, bound)
+			s.udpAddrs = append(s.udpAddrs, slices.Repeat([]netip.AddrPort{bound}, len(sockets))...)
 			return nil
 		}
 		_ = l.Close()
@@ -177,14 +194,6 @@ func (s *Server) bind(addr netip.AddrPort) error {
 		}
 	}
 	return fmt.Errorf("listen on udp %s: %w: is another server running there?", addr, err)
-}
-
-func listenTCP(addr netip.AddrPort) (*net.TCPListener, error) {
-	network := "tcp4"
-	if addr.Addr().Is6() {
-		network = "tcp6"
-	}
-	return net.ListenTCP(network, net.TCPAddrFromAddrPort(addr))
 }
 
 // Addrs returns the addresses served, with the ports that were taken.
@@ -210,7 +219,7 @@ func (s *Server) Start() {
 	for _, u := range s.udp {
 		a := s.o.UDP()
 		s.wg.Go(func() {
-			if err := u.serve(s, a); err != nil && !s.stopping.Load() {
+			if err := u.serve(s, a); err != nil && !s.deaf.Load() {
 				s.o.Log("a UDP socket has failed and is closed", err)
 			}
 		})
@@ -244,6 +253,7 @@ const lastMoment = 50 * time.Millisecond
 func (s *Server) Stop(ctx context.Context) error {
 	until := s.o.Now().Add(lastMoment)
 	s.readUntil.Store(until.UnixNano())
+	s.deaf.Store(true)
 	s.stopping.Store(true)
 	for _, l := range slices.Concat(s.tcp, s.tls) {
 		_ = l.Close()

@@ -32,31 +32,42 @@ func (s *Server) acceptLoop(l *net.TCPListener, a Answerer, config *tls.Config) 
 	for {
 		conn, err := l.AcceptTCP()
 		if err != nil {
-			if s.stopping.Load() || errors.Is(err, net.ErrClosed) {
+			if s.deaf.Load() || errors.Is(err, net.ErrClosed) {
 				return
 			}
 			s.o.Log("accept a connection", err)
 			time.Sleep(acceptPause)
 			continue
 		}
-		c := &streamConn{conn: conn, raw: conn, a: a, s: s}
-		c.streamer, _ = a.(Streamer)
-		c.sender = c.send
-		c.from = conn.RemoteAddr().(*net.TCPAddr).AddrPort()
-		c.from = netip.AddrPortFrom(c.from.Addr().Unmap().WithZone(""), c.from.Port())
+		c := newStreamConn(s, conn, a)
+		c.secure = config != nil
 		s.conns.add(c, &s.stats)
 		s.stats.Accepted.Add(1)
-		s.wg.Go(func() {
-			defer s.conns.remove(c)
-			defer c.raw.Close()
-			if s.o.Panicked != nil {
-				defer s.recovered()
-			}
-			if c.begin(config) {
-				c.serve()
-			}
-		})
+		s.take(c, func() bool { return c.begin(config) })
 	}
+}
+
+func newStreamConn(s *Server, conn *net.TCPConn, a Answerer) *streamConn {
+	c := &streamConn{conn: conn, raw: conn, a: a, s: s}
+	c.streamer, _ = a.(Streamer)
+	c.sender = c.send
+	c.from = conn.RemoteAddr().(*net.TCPAddr).AddrPort()
+	c.from = netip.AddrPortFrom(c.from.Addr().Unmap().WithZone(""), c.from.Port())
+	return c
+}
+
+// take serves a connection that is in the table, once begin lets it go on.
+func (s *Server) take(c *streamConn, begin func() bool) {
+	s.wg.Go(func() {
+		defer s.conns.remove(c)
+		defer c.raw.Close()
+		if s.o.Panicked != nil {
+			defer s.recovered()
+		}
+		if begin() {
+			c.serve()
+		}
+	})
 }
 
 // streamConn is one connection. Its goroutine reads what has come, answers all of
@@ -70,6 +81,8 @@ type streamConn struct {
 	streamer Streamer
 	sender   func([]byte) error // send, made once
 	from     netip.AddrPort
+	secure   bool // over TLS
+	kept     bool // cannot be passed on
 	served   int
 	in, out  []byte // received and not yet answered; answered and not yet sent
 
@@ -112,7 +125,9 @@ func (c *streamConn) begin(config *tls.Config) bool {
 
 // serve answers until the client is done, too slow, or over its limits.
 func (c *streamConn) serve() {
-	c.in = make([]byte, 0, readSize)
+	if c.in == nil {
+		c.in = make([]byte, 0, readSize)
+	}
 	for {
 		if !c.answerAll() || !c.flush() {
 			return
@@ -205,15 +220,27 @@ func (c *streamConn) fill() bool {
 		}
 		n, err := c.conn.Read(c.in[len(c.in):cap(c.in)])
 		if n == 0 {
-			if errors.Is(err, os.ErrDeadlineExceeded) && !c.s.stopping.Load() {
-				c.s.stats.TimedOut.Add(1)
+			if !errors.Is(err, os.ErrDeadlineExceeded) || c.expired() {
+				return false
 			}
-			return false
+			continue
 		}
 		if len(c.in) == 0 { // the message has begun: now its own time runs
 			deadline = c.s.o.Now().Add(c.s.o.Limits.Message)
 		}
 		c.in = c.in[:len(c.in)+n]
+	}
+	return true
+}
+
+// expired says what a deadline that has passed means: that the connection ends here, or,
+// when it was to be passed on and could not be, nothing.
+func (c *streamConn) expired() bool {
+	if give := c.giving(); give != nil {
+		return c.passOn(*give)
+	}
+	if !c.s.stopping.Load() {
+		c.s.stats.TimedOut.Add(1)
 	}
 	return true
 }
@@ -224,8 +251,11 @@ func (c *streamConn) setReadDeadline(deadline time.Time) error {
 	if err := c.conn.SetReadDeadline(deadline); err != nil {
 		return err
 	}
-	if c.s.stopping.Load() { // after the set: drain may have set its own just before
+	switch { // after the set: drain may have set its own just before
+	case c.s.stopping.Load():
 		return c.conn.SetReadDeadline(time.Unix(0, c.s.readUntil.Load()))
+	case c.giving() != nil:
+		return c.conn.SetReadDeadline(past)
 	}
 	return nil
 }

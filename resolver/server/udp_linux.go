@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -75,7 +76,13 @@ func newBatchSocket(addr netip.AddrPort) (*batchSocket, error) {
 		return nil, os.NewSyscallError("socket", err)
 	}
 	s.fd = fd
-	if err := s.setup(); err != nil {
+	if s.ipv6 {
+		err = os.NewSyscallError("setsockopt IPV6_V6ONLY", unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1))
+	}
+	if err == nil {
+		err = s.setup()
+	}
+	if err != nil {
 		s.close()
 		return nil, err
 	}
@@ -100,9 +107,6 @@ func (s *batchSocket) setup() error {
 		_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
 	}
 	set := []struct{ level, name, value int }{{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1}}
-	if s.ipv6 {
-		set = append(set, struct{ level, name, value int }{unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1})
-	}
 	// Forged path MTU messages must not make this server fragment, RFC 9715
 	// section 3.1.
 	if s.ipv6 {
@@ -121,6 +125,59 @@ func (s *batchSocket) setup() error {
 		}
 	}
 	return nil
+}
+
+// inheritUDP takes a bound socket over, whoever opened it.
+func inheritUDP(f *os.File, addr netip.AddrPort) (udpSocket, error) {
+	s := &batchSocket{fd: -1, ipv6: addr.Addr().Is6(), wildcard: addr.Addr().IsUnspecified()}
+	var err error
+	if s.fd, err = duplicate(f); err == nil {
+		// A descriptor's mode is everybody's who has it, and others wait differently.
+		err = os.NewSyscallError("fcntl", unix.SetNonblock(s.fd, false))
+	}
+	if err == nil && s.ipv6 && s.wildcard {
+		var only int
+		if only, err = unix.GetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY); err == nil && only == 0 {
+			err = errors.New("the socket takes IPv4, too: give it BindIPv6Only=ipv6-only, and IPv4 a socket of its own")
+		}
+	}
+	if err == nil {
+		err = s.setup()
+	}
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// duplicate returns the descriptor of f once more, and closes f.
+func duplicate(f *os.File) (int, error) {
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	return fd, os.NewSyscallError("fcntl", err)
+}
+
+// another returns a socket like s that receives beside it: one of its own, or where
+// that cannot be had the same again.
+func (s *batchSocket) another(addr netip.AddrPort) (udpSocket, error) {
+	if own, err := newBatchSocket(addr); err == nil {
+		return own, nil
+	}
+	fd, err := unix.FcntlInt(uintptr(s.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return &batchSocket{fd: fd, ipv6: s.ipv6, wildcard: s.wildcard}, nil
+}
+
+// descriptor implements udpSocket.
+func (s *batchSocket) descriptor() (*os.File, error) {
+	fd, err := unix.FcntlInt(uintptr(s.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return os.NewFile(uintptr(fd), "udp"), nil
 }
 
 func sockaddr(addr netip.AddrPort) unix.Sockaddr {
@@ -188,7 +245,7 @@ func (s *batchSocket) serve(server *Server, a BatchAnswerer) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	b := newBatch(s)
-	for !server.stopping.Load() {
+	for !server.deaf.Load() {
 		n, errno := s.receive(b)
 		if errno != 0 {
 			if errno == unix.EAGAIN || errno == unix.EINTR {

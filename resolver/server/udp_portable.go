@@ -3,8 +3,10 @@
 package server
 
 import (
+	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"time"
 )
 
@@ -30,7 +32,7 @@ const pollEvery = 200 * time.Millisecond
 
 func (s *portableSocket) serve(server *Server, a BatchAnswerer) error {
 	in, out := make([]byte, 4096), make([]byte, 0, 65535)
-	for !server.stopping.Load() {
+	for !server.deaf.Load() {
 		if err := s.conn.SetReadDeadline(server.o.Now().Add(pollEvery)); err != nil {
 			return err
 		}
@@ -61,5 +63,20 @@ func answerOne(server *Server, a BatchAnswerer, out, msg []byte, peer netip.Addr
 	a.Read(msg, from)
 	return a.Answer(out[:0], 0, server.o.Time().Unix())
 }
+
+// inheritUDP takes a bound socket over, whoever opened it.
+func inheritUDP(f *os.File, _ netip.AddrPort) (udpSocket, error) {
+	conn, err := net.FilePacketConn(f)
+	if err != nil {
+		return nil, err
+	}
+	return &portableSocket{conn.(*net.UDPConn)}, nil
+}
+
+// another implements udpSocket: what receives beside s would not share its load.
+func (*portableSocket) another(netip.AddrPort) (udpSocket, error) { return nil, errors.ErrUnsupported }
+
+// descriptor implements udpSocket.
+func (s *portableSocket) descriptor() (*os.File, error) { return s.conn.File() }
 
 func (s *portableSocket) close() { _ = s.conn.Close() }

@@ -1,0 +1,28 @@
+//go:build unix
+
+package server
+
+import (
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// descriptorOf returns the socket of a listener or connection once more. The File of
+// package net would take it out of the mode in which the runtime waits for it.
+func descriptorOf(c syscall.Conn) (*os.File, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var fd int
+	var dup error
+	if err := raw.Control(func(was uintptr) { fd, dup = unix.FcntlInt(was, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+		return nil, err
+	}
+	if dup != nil {
+		return nil, os.NewSyscallError("fcntl", dup)
+	}
+	return os.NewFile(uintptr(fd), "socket"), nil
+}
