@@ -14,7 +14,7 @@ help: ## list the targets
 
 .PHONY: build
 build: ## build bin/portolan
-	$(GO) build -o $(BIN) ./cmd/portolan
+	CGO_ENABLED=0 $(GO) build -o $(BIN) ./cmd/portolan
 
 .PHONY: run
 run: build ## start the example on 127.0.0.1:8053: no root, no network

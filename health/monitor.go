@@ -46,11 +46,12 @@ type Monitor struct {
 	mu        sync.Mutex // guards what follows, and all checks and endpoints
 	endpoints map[string]*endpoint
 	checks    map[checkID]*check
-	changes   []Change  // not yet delivered, oldest first
-	agenda    agenda    // all checks but those in ready
-	ready     []*check  // due, waiting for a slot, in the order they became due
-	asleep    time.Time // when the schedule looks again by itself
-	probing   int       // as in Stats, like the two below
+	recalled  map[string]checkState // of the process before, until the first Set
+	changes   []Change              // not yet delivered, oldest first
+	agenda    agenda                // all checks but those in ready
+	ready     []*check              // due, waiting for a slot, in the order they became due
+	asleep    time.Time             // when the schedule looks again by itself
+	probing   int                   // as in Stats, like the two below
 	overdue   int
 	probed    uint64
 	late      lateness

@@ -87,6 +87,17 @@ type rig struct {
 // start runs a Monitor until the test ends. To be called in a bubble.
 func start(t *testing.T, o Options, endpoints ...Endpoint) *rig {
 	t.Helper()
+	return startFrom(t, o, nil, endpoints...)
+}
+
+// startKnowing is start with what another process knew.
+func startKnowing(t *testing.T, records []CheckRecord, endpoints ...Endpoint) *rig {
+	t.Helper()
+	return startFrom(t, Options{}, records, endpoints...)
+}
+
+func startFrom(t *testing.T, o Options, records []CheckRecord, endpoints ...Endpoint) *rig {
+	t.Helper()
 	r := &rig{}
 	o.Now, o.Rand = time.Now, rand.New(rand.NewPCG(1, 2))
 	o.OnChange = func(c []Change) {
@@ -100,6 +111,7 @@ func start(t *testing.T, o Options, endpoints ...Endpoint) *rig {
 		r.results++
 	}
 	r.Monitor = NewMonitor(o)
+	r.Recall(records)
 	r.Set(endpoints)
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup

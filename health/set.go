@@ -2,6 +2,7 @@ package health
 
 import (
 	"container/heap"
+	"maps"
 	"time"
 )
 
@@ -42,6 +43,8 @@ func (m *Monitor) Set(endpoints []Endpoint) {
 		checks:    make(map[checkID]*check, len(m.checks)),
 		known:     make(map[string]checkState, len(m.checks)),
 	}
+	maps.Copy(next.known, m.recalled)
+	m.recalled = nil
 	for id, c := range m.checks {
 		if other, ok := next.known[id.key]; !ok || c.state.lastAt.After(other.lastAt) {
 			next.known[id.key] = c.state

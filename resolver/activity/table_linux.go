@@ -191,20 +191,49 @@ func (t *Table) Name(regions [decide.MaxRegions]string, registries func(from int
 	return nil
 }
 
-// Publish puts the table in the place of the one before. seed is what its keys were
-// made with.
+// Publish puts the table in the place of the one before, which stays readable until
+// [Table.Forget]. seed is what its keys were made with.
 func (t *Table) Publish(seed uint64) error {
 	copy(t.memory, header((len(t.memory)-headerSize)/decide.BucketSize, seed))
 	if err := os.Rename(t.path+".new", t.path); err != nil {
 		return err //nolint:wrapcheck // names the path
 	}
 	t.published = true
-	if t.before != nil {
-		_ = t.before.Close() // it has no name any more
-		t.before = nil
-	}
 	return nil
 }
+
+// Again reads once more what the process before left: as long as that is alive it may go
+// on writing there.
+func (t *Table) Again() (*Left, error) {
+	if t.before == nil {
+		return nil, fs.ErrNotExist
+	}
+	if _, err := t.before.Seek(0, io.SeekStart); err != nil {
+		return nil, err //nolint:wrapcheck // names the path
+	}
+	info, err := t.before.Stat()
+	if err != nil {
+		return nil, err //nolint:wrapcheck // names the path
+	}
+	return read(t.before, info.Size())
+}
+
+// Forget lets go of what the process before left.
+func (t *Table) Forget() {
+	if t.before != nil {
+		_ = t.before.Close()
+		t.before = nil
+	}
+}
+
+// Lend lets the next process read the table and put its own in its place, while this
+// one goes on using it. Back undoes it; it fails when another process has the file.
+func (t *Table) Lend() error {
+	return unix.Flock(int(t.file.Fd()), unix.LOCK_UN) //nolint:wrapcheck // cannot fail for an open file
+}
+
+// Back undoes Lend.
+func (t *Table) Back() error { return lock(t.file) }
 
 // Close lets go of the file, and removes it when all it holds is saved elsewhere. A
 // table that was never published leaves the one before.
@@ -213,6 +242,7 @@ func (t *Table) Close(saved bool) error {
 		t.abandon()
 		return nil
 	}
+	t.Forget()
 	var err error
 	if saved {
 		err = os.Remove(t.path)

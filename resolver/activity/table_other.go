@@ -31,3 +31,15 @@ func (*Table) Publish(uint64) error { return nil }
 
 // Close does nothing.
 func (*Table) Close(bool) error { return nil }
+
+// Again fails: there is no table.
+func (*Table) Again() (*Left, error) { return nil, ErrUnsupported }
+
+// Forget does nothing.
+func (*Table) Forget() {}
+
+// Lend does nothing.
+func (*Table) Lend() error { return nil }
+
+// Back does nothing.
+func (*Table) Back() error { return nil }

@@ -377,3 +377,60 @@ func TestSweep(t *testing.T) {
 		}
 	}
 }
+
+// While one process hands over to the next both have a table: the next one reads the
+// first one's again when that has fallen silent, and if the next one never serves the
+// first one's stays where it was.
+func TestATableIsLent(t *testing.T) {
+	path := filepath.Join(folder(t), "units")
+	first, _ := create(t, path)
+	publish(t, first, 7)
+	first.Holds.Put(decide.NewKey(1, 1, 2, 3), decide.Entry{LastSeen: 100, Region: 1})
+	if _, _, _, err := Create(path, 1000); !errors.Is(err, ErrInUse) {
+		t.Errorf("before it is lent: %v", err)
+	}
+	if err := first.Lend(); err != nil {
+		t.Fatal(err)
+	}
+	failed, left := create(t, path)
+	if left == nil || left.Seed != 7 {
+		t.Fatalf("lent: %+v", left)
+	}
+	if err := first.Back(); !errors.Is(err, ErrInUse) {
+		t.Errorf("taken back while another process has it: %v", err)
+	}
+	if err := failed.Close(false); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Back(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got[:headerUsed], first.memory[:headerUsed]) {
+		t.Errorf("after a process that failed: %v", err)
+	}
+	if err := first.Lend(); err != nil {
+		t.Fatal(err)
+	}
+	next, _ := create(t, path)
+	publish(t, next, 7)
+	late := decide.NewKey(1, 4, 5, 6)
+	first.Holds.Put(late, decide.Entry{LastSeen: 101, Region: 1})
+	again, err := next.Again()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, ok := again.Holds.Get(late); !ok || e.LastSeen != 101 || again.Seed != 7 || again.Regions[1] != "eastus" {
+		t.Errorf("what came late: %+v %v, seed %d", e, ok, again.Seed)
+	}
+	next.Forget()
+	if _, err := next.Again(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("forgotten: %v", err)
+	}
+	// The first one ends and leaves the path to the next.
+	if err := first.Close(false); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got[:headerUsed], next.memory[:headerUsed]) {
+		t.Errorf("after the end of the first: %v", err)
+	}
+}

@@ -8,5 +8,5 @@ import (
 	"syscall"
 )
 
-// descriptorOf fails: a socket has no second descriptor here.
-func descriptorOf(syscall.Conn) (*os.File, error) { return nil, errors.ErrUnsupported }
+// Descriptor fails: a socket has no second descriptor here.
+func Descriptor(syscall.Conn) (*os.File, error) { return nil, errors.ErrUnsupported }

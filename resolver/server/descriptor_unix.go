@@ -9,9 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// descriptorOf returns the socket of a listener or connection once more. The File of
+// Descriptor returns the socket of a listener or connection once more, for another
+// process; the caller closes it. The File of
 // package net would take it out of the mode in which the runtime waits for it.
-func descriptorOf(c syscall.Conn) (*os.File, error) {
+func Descriptor(c syscall.Conn) (*os.File, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err

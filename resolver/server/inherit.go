@@ -45,14 +45,14 @@ func (s *Server) Sockets() ([]Socket, error) {
 		}
 	}
 	for i, l := range s.tcp {
-		f, err := descriptorOf(l)
+		f, err := Descriptor(l)
 		if err := add(TCP, s.addrs[i], f, err); err != nil {
 			return nil, err
 		}
 	}
 	addrs := s.AddrsTLS()
 	for i, l := range s.tls {
-		f, err := descriptorOf(l)
+		f, err := Descriptor(l)
 		if err := add(TLS, addrs[i], f, err); err != nil {
 			return nil, err
 		}

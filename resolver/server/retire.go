@@ -26,9 +26,10 @@ var past = time.Unix(1, 0)
 // Retire leaves the sockets to another process that has them, too: the server takes
 // no more datagrams and connections, and passes on its TCP connections, each as soon
 // as what it has asked is answered. give is called from many goroutines; if it fails, the
-// connection stays here. TLS connections cannot be passed on. Retire returns nil when
-// no connection is left, or ctx's error; [Server.Stop] belongs behind it.
-func (s *Server) Retire(ctx context.Context, give func(Connection) error) error {
+// connection stays here. TLS connections cannot be passed on. quiet is called when the
+// last datagram is answered. Retire returns nil when no connection is left, or ctx's
+// error; [Server.Stop] belongs behind it.
+func (s *Server) Retire(ctx context.Context, quiet func(), give func(Connection) error) error {
 	s.give.Store(&give)
 	s.deaf.Store(true)
 	for _, l := range slices.Concat(s.tcp, s.tls) {
@@ -37,6 +38,8 @@ func (s *Server) Retire(ctx context.Context, give func(Connection) error) error 
 	s.conns.release()
 	done := make(chan struct{})
 	go func() { // ends with the goroutines of the server, at the latest in Stop
+		s.loops.Wait()
+		quiet()
 		s.wg.Wait()
 		close(done)
 	}()
@@ -87,7 +90,7 @@ func (c *streamConn) giving() *func(Connection) error {
 // passOn gives the connection to the next process. Its descriptor there is another
 // one: that this one is closed then means nothing to the client.
 func (c *streamConn) passOn(give func(Connection) error) bool {
-	f, err := descriptorOf(c.raw)
+	f, err := Descriptor(c.raw)
 	if err == nil {
 		err = give(Connection{File: f, From: c.from, Received: c.in, Served: c.served})
 	}

@@ -106,7 +106,7 @@ func TestConnectionsArePassedOn(t *testing.T) {
 			}
 			var adopted atomic.Int32
 			got := ask(t, half, "whole", func() {
-				if err := before.Retire(t.Context(), func(c Connection) error {
+				if err := before.Retire(t.Context(), func() {}, func(c Connection) error {
 					adopted.Add(1)
 					return heir.Adopt(c)
 				}); err != nil {
@@ -150,7 +150,7 @@ func TestConnectionStays(t *testing.T) {
 	tried := make(chan struct{})
 	ended := make(chan error)
 	go func() {
-		ended <- s.Retire(ctx, func(c Connection) error {
+		ended <- s.Retire(ctx, func() {}, func(c Connection) error {
 			_ = c.File.Close()
 			close(tried) // once: it stays for good
 			return errors.New("nobody takes it")
@@ -217,7 +217,7 @@ func TestNothingIsLostBetween(t *testing.T) {
 		for before := asked.Load(); asked.Load() < before+100 && lost.Load() == 0; {
 			time.Sleep(time.Millisecond) // both serve
 		}
-		if err := s.Retire(t.Context(), next.Adopt); err != nil {
+		if err := s.Retire(t.Context(), func() {}, next.Adopt); err != nil {
 			t.Fatal(err)
 		}
 		s = next
@@ -236,7 +236,7 @@ func TestOneSocketForSeveralWorkers(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr := packet.LocalAddr().(*net.UDPAddr).AddrPort()
-	f, err := descriptorOf(packet.(*net.UDPConn))
+	f, err := Descriptor(packet.(*net.UDPConn))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -108,6 +108,7 @@ type Server struct {
 	udpAddrs []netip.AddrPort // of each of udp
 	conns    connTable
 	wg       sync.WaitGroup
+	loops    sync.WaitGroup // those of wg that receive datagrams
 	// deaf: datagrams and new connections are not taken any more. stopping: connections
 	// end, too.
 	deaf, stopping atomic.Bool
@@ -218,7 +219,9 @@ func (s *Server) Open() int { return s.conns.open() }
 func (s *Server) Start() {
 	for _, u := range s.udp {
 		a := s.o.UDP()
+		s.loops.Add(1)
 		s.wg.Go(func() {
+			defer s.loops.Done()
 			if err := u.serve(s, a); err != nil && !s.deaf.Load() {
 				s.o.Log("a UDP socket has failed and is closed", err)
 			}

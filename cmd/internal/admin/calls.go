@@ -89,3 +89,8 @@ func (c *Client) Follow(ctx context.Context, q EventQuery, each func(Event) erro
 		}
 	}
 }
+
+// Upgrade has the server start the program on disk and give it its place.
+func (c *Client) Upgrade(ctx context.Context) (UpgradeReport, error) {
+	return post[UpgradeReport](ctx, c, "/v1/upgrade", UpgradeRequest{})
+}

@@ -21,6 +21,9 @@ type ReloadRequest struct {
 	DryRun bool `json:"dry_run,omitempty"`
 }
 
+// UpgradeRequest is the body of an upgrade: there is nothing to choose.
+type UpgradeRequest struct{}
+
 // lasting is the context of a change: once its request has been read whole, a
 // client that goes away does not end it half way. Nor does a change that takes
 // its time lose its reply to the deadline of an ordinary exchange.
@@ -110,5 +113,18 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) error {
 		err = &fault{http.StatusUnprocessableEntity, err.Error()}
 	}
 	report.Changes, report.Restart = list(report.Changes), list(report.Restart)
+	return answer(w, report, err)
+}
+
+// upgrade answers 422 when the next process did not come up.
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) error {
+	var body UpgradeRequest
+	if _, err := decode(w, r, &body); err != nil {
+		return err
+	}
+	report, err := s.o.API.Upgrade(lasting(w, r))
+	if err != nil && statusOf(err) == http.StatusInternalServerError {
+		err = &fault{http.StatusUnprocessableEntity, err.Error()}
+	}
 	return answer(w, report, err)
 }

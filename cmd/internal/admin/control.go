@@ -46,6 +46,11 @@ type API interface {
 	// Reload loads configuration and location data again; with dryRun it only says
 	// what would change.
 	Reload(ctx context.Context, dryRun bool) (ReloadReport, error)
+
+	// Upgrade starts the program on disk anew and gives it the place of this process.
+	// When it returns without an error the other one serves; on error nothing has
+	// changed.
+	Upgrade(ctx context.Context) (UpgradeReport, error)
 }
 
 var (
@@ -195,6 +200,18 @@ type ReloadReport struct {
 	Restart           []string         `json:"needs_restart"`
 	Generation        uint64           `json:"generation"`
 	Millis            int64            `json:"took_ms"`
+}
+
+// UpgradeReport says who serves after an upgrade.
+type UpgradeReport struct {
+	// From and To are the versions before and now.
+	From string `json:"from"`
+	To   string `json:"to"`
+	// PID is the process that serves now.
+	PID    int   `json:"pid"`
+	Millis int64 `json:"took_ms"`
+	// Frozen is for how long of that nothing could be decided.
+	Frozen int64 `json:"frozen_ms"`
 }
 
 // RegistryChange says how one registry differs after a reload.

@@ -130,6 +130,10 @@ func (a *controlAPI) Reload(ctx context.Context, dryRun bool) (ReloadReport, err
 // patience bounds every wait for something that has to happen.
 const patience = 20 * time.Second
 
+func (a *controlAPI) Upgrade(ctx context.Context) (UpgradeReport, error) {
+	return UpgradeReport{From: "1", To: "2", PID: 3, Millis: 4, Frozen: 5}, a.note("upgrade cancelable %t", ctx.Done() != nil)
+}
+
 // controlServer serves api on a socket in a folder of its own until the test ends.
 func controlServer(t *testing.T, api API, shorten func(*Server)) (*Server, string) {
 	t.Helper()

@@ -160,6 +160,7 @@ func TestOpenAPISchemas(t *testing.T) {
 		"ReplicasRequest": {"region": "string always"},
 		"RoutingRequest":  {"global_endpoint_routing": "[boolean null] always"},
 		"ReloadRequest":   {},
+		"UpgradeRequest":  {},
 	}
 	for name := range structs {
 		if _, ok := schemas[name]; !ok && name != "Selector" {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/net/netutil"
+
+	"portolan.dev/cmd/internal/handover"
 )
 
 // Remote is the API for other machines: with TLS and a token, never without.
@@ -28,13 +30,14 @@ const maxRemote = 256
 // refusalsLogged is how often at most refused tokens are logged.
 const refusalsLogged = time.Minute
 
-func listenRemote(r Remote) (net.Listener, error) {
+func (s *Server) listenRemote() (net.Listener, error) {
+	r := s.o.Remote
 	if r.TLS == nil || r.Allow == nil {
 		return nil, fmt.Errorf("%s: without TLS or tokens", r.Listen)
 	}
-	l, err := net.Listen("tcp", r.Listen) //nolint:noctx // at start, nothing to cancel
+	l, err := s.listen(handover.Remote, r.Listen, listenTCP)
 	if err != nil {
-		return nil, fmt.Errorf("%w: choose a free address, or leave it out", err)
+		return nil, err
 	}
 	return tls.NewListener(netutil.LimitListener(l, maxRemote), r.TLS), nil
 }

@@ -40,6 +40,7 @@ func (s *Server) table() []route {
 		{http.MethodPost, "/v1/routing", s.routing},
 		{http.MethodPost, "/v1/failback", s.failback},
 		{http.MethodPost, "/v1/reload", s.reload},
+		{http.MethodPost, "/v1/upgrade", s.upgrade},
 	}
 }
 

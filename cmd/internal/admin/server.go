@@ -16,6 +16,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"portolan.dev/cmd/internal/handover"
 )
 
 // Options configure a Server.
@@ -26,6 +28,9 @@ type Options struct {
 	Gatherer prometheus.Gatherer
 	API      API
 	Log      *slog.Logger
+	// Inherit returns what is open already for a use and an address, as handover.Sockets
+	// does; nil for nothing.
+	Inherit func(use, address string) []*os.File
 }
 
 // Limits of an HTTP exchange: an operator's tool asks for kilobytes and waits for
@@ -50,7 +55,8 @@ type Server struct {
 	o       Options
 	socket  net.Listener
 	metrics net.Listener
-	remote  net.Listener
+	remote  net.Listener            // what raw has for it, with TLS over it
+	raw     map[string]net.Listener // by use
 	servers []*http.Server
 	wg      sync.WaitGroup
 
@@ -69,23 +75,74 @@ func New(o Options) (*Server, error) {
 	s := &Server{o: o, followers: make(chan struct{}, maxFollowers), read: readTimeout, write: writeTimeout, stuck: stuckTimeout}
 	s.fresh.conns = make(map[net.Conn]struct{})
 	s.closing, s.close = context.WithCancel(context.Background())
+	s.raw = make(map[string]net.Listener)
 	var err error
 	if o.Metrics != "" {
-		if s.metrics, err = net.Listen("tcp", o.Metrics); err != nil { //nolint:noctx // at start, nothing to cancel
-			return nil, fmt.Errorf("admin.metrics: %w: choose a free address, or leave it out", err)
+		if s.metrics, err = s.listen(handover.Metrics, o.Metrics, listenTCP); err != nil {
+			return nil, fmt.Errorf("admin.metrics: %w", err)
 		}
 	}
 	if o.Socket != "" {
-		if s.socket, err = listenUnix(o.Socket); err != nil {
+		if s.socket, err = s.listen(handover.Admin, o.Socket, listenUnix); err != nil {
 			return nil, errors.Join(fmt.Errorf("admin.socket: %w", err), s.closeListeners())
 		}
 	}
 	if o.Remote.Listen != "" {
-		if s.remote, err = listenRemote(o.Remote); err != nil {
+		if s.remote, err = s.listenRemote(); err != nil {
 			return nil, errors.Join(fmt.Errorf("admin.tcp.listen: %w", err), s.closeListeners())
 		}
 	}
 	return s, nil
+}
+
+// listen returns what is open already for an address, or opens it.
+func (s *Server) listen(use, address string, open func(string) (net.Listener, error)) (l net.Listener, err error) {
+	var files []*os.File
+	if s.o.Inherit != nil {
+		files = s.o.Inherit(use, address)
+	}
+	if len(files) == 0 {
+		l, err = open(address)
+	} else {
+		l, err = net.FileListener(files[0])
+	}
+	for _, f := range files {
+		_ = f.Close()
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.raw[use] = l
+	return l, nil
+}
+
+func listenTCP(address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address) //nolint:noctx // at start, nothing to cancel
+	if err != nil {
+		return nil, fmt.Errorf("%w: choose a free address, or leave it out", err)
+	}
+	return l, nil
+}
+
+// Listeners returns the listeners by use, for the next process to inherit.
+func (s *Server) Listeners() map[string]syscall.Conn {
+	out := make(map[string]syscall.Conn, len(s.raw))
+	for use, l := range s.raw {
+		if c, ok := l.(syscall.Conn); ok {
+			out[use] = c
+		}
+	}
+	return out
+}
+
+// Leave makes Stop leave the unix socket in its place: the next process listens there.
+func (s *Server) Leave() { s.unlink(false) }
+
+// unlink says whether the unix socket goes when its listener is closed.
+func (s *Server) unlink(yes bool) {
+	if l, ok := s.socket.(*net.UnixListener); ok {
+		l.SetUnlinkOnClose(yes)
+	}
 }
 
 func (s *Server) closeListeners() error {
@@ -138,6 +195,7 @@ func (s *Server) Start() {
 		s.serve(s.metrics, mux)
 	}
 	if s.socket != nil {
+		s.unlink(true) // also if it was inherited
 		s.serve(s.socket, s.routes())
 	}
 	if s.remote != nil {

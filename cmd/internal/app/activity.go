@@ -70,6 +70,10 @@ func (a *App) recall(ctx context.Context, w *World, left *activity.Left) error {
 	if err := a.shared.Name(a.numbering.RegionNames(), a.numbering.Registries); err != nil {
 		return err //nolint:wrapcheck // names the path
 	}
+	if a.before != nil {
+		return nil // until it serves the process before has that place
+	}
+	a.shared.Forget()
 	return a.shared.Publish(s.UnitSeed) //nolint:wrapcheck // names the path
 }
 
@@ -103,6 +107,16 @@ func (a *App) merge(
 			units[k] = e
 		}
 	})
+}
+
+// mergeNew adds units that are not known yet from what another process has left, while
+// the table is in use.
+func (a *App) mergeNew(left *activity.Left) {
+	units := make(map[decide.Key]decide.Entry)
+	a.merge(units, left.Regions, left.Registries, left.Holds.Each)
+	for k, e := range units {
+		a.holds.Put(k, e)
+	}
 }
 
 // nameUnits tells the shared table of numbers that the next snapshot brings.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"portolan.dev/cmd/internal/admin"
+	"portolan.dev/cmd/internal/handover"
 	"portolan.dev/cmd/internal/notify"
 	"portolan.dev/cmd/internal/sandbox"
 	"portolan.dev/config"
@@ -38,6 +40,12 @@ type Options struct {
 	// Crash lets a query that cannot be taken end the process, instead of dropping
 	// the query: for tests.
 	Crash bool
+	// Sockets are open already, from a service manager; those that are not served are
+	// closed. nil for none.
+	Sockets *handover.Sockets
+	// Before leads to the process to take the place of, nil for none. With it [App.Run]
+	// serves once the other one agrees.
+	Before *handover.Channel
 }
 
 // App is a server from configuration to sockets. Make one with [New].
@@ -74,6 +82,10 @@ type App struct {
 	stopped      atomic.Bool
 	started      time.Time
 	confined     sandbox.Status
+	before       *predecessor    // nil without one
+	successor    chan *successor // who serves now
+	ending       context.Context // done when Stop has been called
+	end          context.CancelFunc
 
 	// Swapped on every reload.
 	reloading sync.Mutex // one reload at a time; guards targets
@@ -91,26 +103,62 @@ func New(o Options) (*App, error) {
 		clock: steady,
 		o:     o, log: o.Log, slots: compile.NewSlots(), numbering: compile.NewNumbering(),
 		started: o.Now(), confined: "off",
-		counts: rrl.NewTable(countsSize, rand.Uint64()), //nolint:gosec // spoils guessing, guards no secret
+		counts:    rrl.NewTable(countsSize, rand.Uint64()), //nolint:gosec // spoils guessing, guards no secret
+		successor: make(chan *successor, 1),
 	}
-	var err error
-	if a.secret, err = ownSecret(); err != nil {
+	a.ending, a.end = context.WithCancel(context.Background())
+	if o.Before != nil {
+		a.o.Sockets = new(handover.Sockets)
+		var err error
+		if a.before, err = meet(o.Before, a.o.Sockets); err != nil {
+			return nil, errors.Join(err, o.Before.Close())
+		}
+	}
+	if err := a.load(); err != nil {
+		if a.before != nil {
+			a.before.fail(err)
+		}
 		return nil, err
+	}
+	return a, nil
+}
+
+// load makes everything of a. On error nothing stays open.
+func (a *App) load() error {
+	defer a.o.Sockets.Close()
+	var err error
+	if a.secret, err = a.ownSecret(); err != nil {
+		return err
 	}
 	w, err := a.build(nil)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	if a.before != nil {
+		if err := a.before.inherit(); err != nil {
+			return err
+		}
 	}
 	if err := a.openRecord(w); err != nil {
-		return nil, err
+		return err
 	}
 	left := a.openActivity(w)
 	if err := a.wire(w, left); err != nil {
 		// Nobody was served: without anything left, all there is was saved before.
-		return nil, errors.Join(err, a.closeShared(left == nil), a.record.store.Close())
+		return errors.Join(err, a.closeShared(left == nil), a.record.store.Close())
 	}
-	settleMemory()
-	return a, nil
+	a.dismiss()
+	if a.before == nil {
+		settleMemory() // else once it serves: another process waits
+	}
+	return nil
+}
+
+// dismiss closes the sockets that nobody serves.
+func (a *App) dismiss() {
+	if left := a.o.Sockets.Close(); len(left) > 0 {
+		a.log.Warn("sockets that were open at the start are not in the configuration and are closed", "sockets", left)
+	}
 }
 
 // wire makes everything that serves w, from what the ledger remembers and what was
@@ -140,7 +188,15 @@ func (a *App) wire(w *World, left *activity.Left) error {
 	a.availability.restore(state, a.recentEvents(ctx, w))
 	a.resume(w, state)
 	// From the next event on: what was noted at the start is this server's own doing.
-	a.notifier = a.newNotifier(a.record.seq.Load())
+	last := a.record.seq.Load()
+	if p := a.before; p != nil {
+		last = min(last, max(p.Notified, 1)-1)
+		a.monitor.Recall(p.Checks)
+		if err := a.metrics.inherit(p.Counts); err != nil {
+			a.log.Warn("counters begin at zero", "error", err)
+		}
+	}
+	a.notifier = a.newNotifier(last)
 	if err := a.recall(ctx, w, left); err != nil {
 		return err
 	}
@@ -212,11 +268,13 @@ func (a *App) recentEvents(ctx context.Context, w *World) []ledger.Event {
 // openRecord opens the ledger of w's configuration, without which nothing is
 // served: a drain that was forgotten would be worse.
 func (a *App) openRecord(w *World) error {
-	store, err := ledger.Open(filepath.Join(w.Config.State.Dir, "ledger.db"), ledger.Options{Now: a.o.Now})
+	path := filepath.Join(w.Config.State.Dir, "ledger.db")
+	open := func() (ledger.Store, error) { return ledger.Open(path, ledger.Options{Now: a.o.Now}) }
+	store, err := open()
 	if err != nil {
 		return err
 	}
-	a.record = &record{store: store, log: a.log}
+	a.record = &record{store: &gate{Store: store, open: open}, log: a.log}
 	return nil
 }
 
@@ -246,7 +304,11 @@ func (a *App) resume(w *World, state ledger.State) {
 	// that clients may have to be held through; one with the same is none.
 	if state.Config == nil || state.Config.Detail != w.sum {
 		s.Swaps = append(s.Swaps, uint32(a.started.Unix()))
-		a.note(ledger.Config, w.sum, "start")
+		if a.before == nil {
+			a.note(ledger.Config, w.sum, "start")
+		} else {
+			a.before.changed = true // noted once it is served
+		}
 	}
 }
 
@@ -278,7 +340,8 @@ func (a *App) bind(w *World) error {
 		TCP:         func() server.Answerer { return a.resolver.Worker(resolver.TCP) },
 		TLSAnswerer: func() server.Answerer { return a.resolver.Worker(resolver.TLS) },
 		Now:         a.clock.wall, Time: a.o.Now, Idle: a.resolver.SetKeepalive, Panicked: panicked,
-		Log: a.socketTrouble,
+		Log:     a.socketTrouble,
+		Inherit: func(u server.Use, addr netip.AddrPort) []*os.File { return a.o.Sockets.Take(string(u), addr.String()) },
 	})
 	if err != nil {
 		return err
@@ -287,7 +350,7 @@ func (a *App) bind(w *World) error {
 	a.remote.certificate.hint = a.hint
 	a.admin, err = admin.New(admin.Options{
 		Socket: w.Config.Admin.Socket, Metrics: w.Config.Admin.Metrics, Remote: a.remote.options(w.Config.Admin.TCP.Listen),
-		Gatherer: a.metrics.registry, API: a, Log: a.log,
+		Gatherer: a.metrics, API: a, Log: a.log, Inherit: a.o.Sockets.Take,
 	})
 	if err != nil {
 		return errors.Join(err, a.server.Stop(context.Background()))
@@ -311,7 +374,9 @@ func (a *App) Start() {
 	a.notifier.Start(a.world.Load().receivers)
 	a.reloading.Unlock()
 	a.admin.Start()
+	a.differ()
 	a.server.Start()
+	a.succeed(ctx)
 	w := a.world.Load()
 	for _, warning := range w.Config.Warnings {
 		a.log.Warn("configuration", "warning", warning.Error())
@@ -327,8 +392,15 @@ func (a *App) Start() {
 // Stop answers what has been received, closes everything, and returns when all
 // goroutines have ended or ctx is done.
 func (a *App) Stop(ctx context.Context) error {
-	if a.stopped.Swap(true) {
+	a.end()
+	a.reloading.Lock() // an upgrade gives up now, or is done
+	stopped := a.stopped.Swap(true)
+	a.reloading.Unlock()
+	if stopped {
 		return nil
+	}
+	if a.before != nil && a.cancel == nil {
+		return a.giveUp()
 	}
 	err := a.server.Stop(ctx)
 	if a.cancel != nil {

@@ -19,7 +19,14 @@ func (a *App) Confine(ctx context.Context) error {
 		a.confined = "off: server.sandbox is false"
 		return nil
 	}
-	status, err := sandbox.Confine(needs(c))
+	paths := needs(c)
+	if a.before != nil && a.before.Sandbox == sandbox.Describe(paths) {
+		// What is given up is so for children, too, and it is the same: another layer of it
+		// would only count against the few that there can be.
+		a.confined = a.before.Sandbox
+		return nil
+	}
+	status, err := sandbox.Confine(paths)
 	if err != nil {
 		return err
 	}
@@ -33,6 +40,9 @@ func (a *App) Confine(ctx context.Context) error {
 // a file that an editor or a tool replaces is another file under the same name.
 func needs(c *config.Config) sandbox.Paths {
 	p := sandbox.Paths{Write: []string{c.State.Dir}}
+	if self, err := os.Executable(); err == nil {
+		p.Programs = []string{filepath.Dir(self)}
+	}
 	if c.Admin.Socket != "" {
 		p.Write = append(p.Write, filepath.Dir(c.Admin.Socket))
 	}

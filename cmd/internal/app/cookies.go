@@ -99,9 +99,13 @@ func parseSecrets(path string, data []byte) (*wire.CookieKeys, error) {
 	return keys, nil
 }
 
-// ownSecret draws the secret of this process.
-func ownSecret() (wire.CookieSecret, error) {
+// ownSecret draws the secret of this process, or takes that of the one before: clients
+// go on using the cookies they have.
+func (a *App) ownSecret() (wire.CookieSecret, error) {
 	var secret wire.CookieSecret
+	if a.before != nil {
+		return a.before.Secret, nil
+	}
 	if _, err := crand.Read(secret[:]); err != nil {
 		return secret, fmt.Errorf("draw a cookie secret: %w", err)
 	}

@@ -101,10 +101,10 @@ func holdsEnd(o *override, p decide.Policy) time.Time {
 }
 
 // lastGiven is when a drained replica was last given to a client, as far as that
-// is known: an answer before the server's start is assumed at the start, and one
-// that is under way now was given now.
+// is known: an answer before the server's start is assumed at the start, or at the last
+// moment of the process before it, and one that is under way now was given now.
 func (a *App) lastGiven(d admin.DrainStatus, now time.Time) time.Time {
-	last := a.started
+	last := a.served(now)
 	if d.LastAnswer != nil && d.LastAnswer.After(last) {
 		last = *d.LastAnswer
 	}
@@ -116,6 +116,17 @@ func (a *App) lastGiven(d admin.DrainStatus, now time.Time) time.Time {
 		last = now
 	}
 	return last
+}
+
+// served is since when this process alone answers.
+func (a *App) served(now time.Time) time.Time {
+	if a.before == nil {
+		return a.started
+	}
+	if quiet := a.before.quiet.Load(); quiet != 0 {
+		return time.Unix(quiet, 0)
+	}
+	return now
 }
 
 func optional(t time.Time) *time.Time {

@@ -25,6 +25,7 @@ const maxReplicaSeries = 10_000
 type metrics struct {
 	a        *App
 	registry *prometheus.Registry
+	before   before
 
 	probeTime    *prometheus.HistogramVec
 	probeResults *prometheus.CounterVec

@@ -14,7 +14,7 @@ import (
 // record is the ledger as the server uses it: verdicts of health are written if
 // that is possible at all, and what operators decide only if it is.
 type record struct {
-	store ledger.Store
+	store *gate
 	log   *slog.Logger
 	// trouble is the last error of a write, nil when the last one succeeded.
 	trouble atomic.Pointer[error]
@@ -34,7 +34,7 @@ func (r *record) append(ctx context.Context, events ...ledger.Event) {
 func (r *record) decide(ctx context.Context, events ...ledger.Event) ([]ledger.Event, error) {
 	stored, err := r.store.Append(ctx, 0, events...)
 	if err != nil {
-		fault := errors.Is(err, ledger.ErrInvalid) || errors.Is(err, ledger.ErrConflict) || ctx.Err() != nil // the caller's
+		fault := errors.Is(err, ledger.ErrInvalid) || errors.Is(err, ledger.ErrConflict) || errors.Is(err, ledger.ErrClosed) || ctx.Err() != nil // the caller's
 		if !fault && r.trouble.Swap(&err) == nil {
 			r.log.ErrorContext(ctx, "the ledger cannot be written; serving goes on", "error", err)
 		}

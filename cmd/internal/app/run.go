@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"runtime"
@@ -16,19 +17,25 @@ import (
 // stopTimeout bounds [App.Stop] when a signal asked for it.
 const stopTimeout = 4 * time.Second
 
-// Run serves until ctx ends or SIGTERM or SIGINT comes; SIGHUP reloads. A failed
-// reload is logged and serving goes on. A service manager that wants to know is told
-// of each of these, and that the server answers.
+// Run serves until ctx ends or SIGTERM or SIGINT comes, or the next process serves;
+// SIGHUP reloads, SIGUSR2 upgrades. What fails of these is logged and serving goes on. A
+// service manager that wants to know is told of each of these, and that the server
+// answers.
 //
-// The two kinds of signal have channels of their own: a burst of SIGHUP, of which
+// The kinds of signal have channels of their own: a burst of SIGHUP, of which
 // one reload serves all, must not push out the SIGTERM behind it.
 func (a *App) Run(ctx context.Context) error {
-	hup, term := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	hup, usr2, term := make(chan os.Signal, 1), make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
+	notifyUpgrade(usr2)
 	signal.Notify(term, syscall.SIGTERM, syscall.SIGINT)
-	defer signal.Stop(hup)
-	defer signal.Stop(term)
+	for _, c := range []chan os.Signal{hup, usr2, term} {
+		defer signal.Stop(c)
+	}
 	roomForWorkers()
+	if err := a.takeOver(ctx); err != nil {
+		return errors.Join(err, a.stopNow())
+	}
 	a.Start()
 	watched, unwatch := context.WithCancel(ctx)
 	defer unwatch()
@@ -40,7 +47,18 @@ func (a *App) Run(ctx context.Context) error {
 			return a.stopNow()
 		case s := <-term:
 			a.log.InfoContext(ctx, "stopping", "signal", s.String())
-			return a.stopNow()
+			err := a.stopNow()
+			select {
+			case next := <-a.successor: // it was quicker, and is meant, too
+				return errors.Join(err, next.cmd.Process.Signal(s), a.leave(next))
+			default:
+				return err
+			}
+		case next := <-a.successor:
+			return a.leave(next)
+		case <-usr2:
+			a.background.Go(func() { _, _ = a.Upgrade(ctx) }) // says itself what is wrong
+			continue
 		case <-hup:
 			a.tell(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
 		}

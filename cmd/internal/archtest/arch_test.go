@@ -21,7 +21,7 @@ const module = "portolan.dev"
 // layers lists every package, lowest first. A package may import only packages
 // of lower layers: arrows point down, and there are none within a layer.
 var layers = [][]string{
-	{"resolver/wire", "resolver/rrl", "resolver/decide", "geo", "config", "config/ledger", "health", "cmd/internal/version", "cmd/internal/sandbox", "cmd/internal/load"},
+	{"resolver/wire", "resolver/rrl", "resolver/decide", "geo", "config", "config/ledger", "health", "cmd/internal/version", "cmd/internal/sandbox", "cmd/internal/handover", "cmd/internal/load"},
 	{"resolver/zone", "resolver/transfer", "resolver/activity", "resolver/decide/simulate", "geo/embedded", "health/probe"},
 	{"resolver", "resolver/server", "geo/embedded/gen"},
 	{"resolver/compile"},

@@ -94,7 +94,7 @@ without an eligible replica or clash with another one.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(e.serve(), e.demo(), e.check(), e.probe(), e.explain(), e.status(), e.geo(), e.version(),
-		e.replication(), e.showEndpoints(), e.drain(), e.undrain(), e.drains(), e.failback(), e.events(), e.reload(), e.load())
+		e.replication(), e.showEndpoints(), e.drain(), e.undrain(), e.drains(), e.failback(), e.events(), e.reload(), e.upgrade(), e.load())
 	return root
 }
 

@@ -165,6 +165,10 @@ func (a *verbsAPI) Reload(_ context.Context, dryRun bool) (admin.ReloadReport, e
 	}, a.note("reload dry %t", dryRun)
 }
 
+func (a *verbsAPI) Upgrade(context.Context) (admin.UpgradeReport, error) {
+	return admin.UpgradeReport{From: "1.2", To: "1.3", PID: 4711, Millis: 1900, Frozen: 210}, a.note("upgrade")
+}
+
 // verbsServer serves api until the test ends, and returns its socket.
 func verbsServer(t *testing.T, api admin.API) string {
 	t.Helper()

@@ -244,7 +244,7 @@ func hostile(rng *rand.Rand) []byte {
 // files counts the file descriptors of the process.
 func (s *server) files() int {
 	s.t.Helper()
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.cmd.Process.Pid))
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.now.Pid))
 	if err != nil {
 		s.t.Fatal(err)
 	}

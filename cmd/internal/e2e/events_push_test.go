@@ -176,6 +176,7 @@ var events = []event{
 	{name: "reload", during: (*eventRun).reloadAll},
 	{name: "restart", during: func(r *eventRun) { r.restart(func() { r.server.stop() }) }},
 	{name: "kill", during: func(r *eventRun) { r.restart(r.server.kill) }},
+	{name: "upgrade", during: (*eventRun).upgrade},
 }
 
 // TestPushThroughEvents pushes while everything happens that is not the death of the
@@ -441,15 +442,30 @@ func (r *eventRun) reloadAll() {
 	r.stage()
 }
 
-// restart ends the server while a drain is in force and the pushes go on, and starts
-// it again.
+// restart ends the server and starts it again.
 func (r *eventRun) restart(end func()) {
+	r.replace(func() {
+		end()
+		r.server.again(r.t)
+	})
+}
+
+// upgrade has two processes take the server's place, one after the other.
+func (r *eventRun) upgrade() {
+	r.replace(func() {
+		r.server.upgrade()
+		r.server.upgrade()
+	})
+}
+
+// replace ends the process while a drain is in force and the pushes go on, and has
+// another one in its place.
+func (r *eventRun) replace(process func()) {
 	r.admin.must("/v1/drain", fields{"registry": "myregistry", "region": "westus"})
 	r.newcomers("eastus")
 	r.stage()
 	r.stages.Load().allow(stageUploads)
-	end()
-	r.server.again(r.t)
+	process()
 	r.spent()
 	r.newcomers("eastus")
 	r.stage()

@@ -45,7 +45,9 @@ func portolan(t *testing.T) string {
 
 var build = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(scratch, "portolan")
-	out, err := exec.Command("go", "build", "-o", path, "portolan.dev/cmd/portolan").CombinedOutput()
+	cmd := exec.Command("go", "build", "-o", path, "portolan.dev/cmd/portolan")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as `make build` does
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
@@ -95,6 +97,7 @@ type process struct {
 	t    *testing.T
 	name string
 	cmd  *exec.Cmd
+	now  *os.Process // cmd's, or the one that has taken its place since
 	log  logBuffer
 	mute bool          // who started it shows what it has said
 	done chan struct{} // closed when it has ended and cmd.ProcessState is set
@@ -103,12 +106,20 @@ type process struct {
 // start starts a program in a namespace; nil is the one of the test.
 func start(t *testing.T, n *netns, name string, args ...string) *process {
 	t.Helper()
+	return startWith(t, n, nil, name, args...)
+}
+
+// startWith is start with descriptors, which the program has from 3 on.
+func startWith(t *testing.T, n *netns, files []*os.File, name string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, name: filepath.Base(name), cmd: n.command(name, args...), done: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
+	p.cmd.Stdout, p.cmd.Stderr, p.cmd.ExtraFiles = &p.log, &p.log, files
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", name, err)
 	}
+	p.now = p.cmd.Process
 	go func() {
+		// It waits for everybody who can write to the log: also for who takes its place.
 		_ = p.cmd.Wait() // what it says is in ProcessState
 		close(p.done)
 	}()
@@ -124,14 +135,14 @@ func start(t *testing.T, n *netns, name string, args ...string) *process {
 // signal sends a signal to the process, by its id.
 func (p *process) signal(s syscall.Signal) {
 	p.t.Helper()
-	if err := p.cmd.Process.Signal(s); err != nil {
+	if err := p.now.Signal(s); err != nil {
 		p.t.Fatalf("%v to %s: %v", s, p.name, err)
 	}
 }
 
 // kill ends the process at once and returns when it has ended.
 func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // it may have ended
+	_ = p.now.Kill() // it may have ended
 	<-p.done
 }
 

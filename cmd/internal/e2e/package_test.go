@@ -56,12 +56,15 @@ func TestUnprivileged(t *testing.T) {
 	command := confinedAs(strconv.Itoa(nobody), strconv.Itoa(nobody), program, "serve", "-c", path)
 	s := start(t, n, command[0], command[1:]...)
 	s.waitLog(0, "msg=serving")
+	// It can start its own program again, and that can do no more.
+	must(t, n, portolan(t), "upgrade", "--socket", filepath.Join(dir, "admin.sock"))
+	s.follow(0)
 	for _, at := range []string{"127.0.0.1", "::1"} {
 		if o := run(t, n, "dig", "+short", "@"+at, "myregistry.example.io"); !strings.Contains(o.text, "192.0.2.") {
 			t.Errorf("dig at %s: %s", at, o.text)
 		}
 	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.now.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,17 +83,20 @@ const worstExposure = 16
 func TestUnit(t *testing.T) {
 	t.Parallel()
 	need(t, "systemd-analyze")
-	unit, err := os.ReadFile("../../../deploy/systemd/portolan.service")
-	if err != nil {
-		t.Fatal(err)
+	dir := t.TempDir()
+	for _, name := range []string{"portolan.service", "portolan.socket"} {
+		unit, err := os.ReadFile("../../../deploy/systemd/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		here := strings.ReplaceAll(string(unit), "/usr/bin/portolan", portolan(t))
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(here), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
-	path := filepath.Join(t.TempDir(), "portolan.service")
-	here := strings.ReplaceAll(string(unit), "/usr/bin/portolan", portolan(t))
-	if err := os.WriteFile(path, []byte(here), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command("systemd-analyze", "verify", "--man=no", path).CombinedOutput()
-	if err != nil || strings.Contains(string(out), "portolan.service") {
+	path := filepath.Join(dir, "portolan.service")
+	out, err := exec.Command("systemd-analyze", "verify", "--man=no", path, filepath.Join(dir, "portolan.socket")).CombinedOutput()
+	if err != nil || strings.Contains(string(out), "portolan.s") {
 		t.Errorf("verify: %v\n%s", err, out)
 	}
 	out, err = exec.Command("systemd-analyze", "security", "--offline=true", "--no-pager", path).CombinedOutput()

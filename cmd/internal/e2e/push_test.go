@@ -167,7 +167,7 @@ func (s *server) keepReloading(t *testing.T, stop chan struct{}, done *atomic.In
 	for n := 0; ; n++ {
 		at := s.log.len()
 		s.configure(t, configs[n%len(configs)])
-		if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		if err := s.now.Signal(syscall.SIGHUP); err != nil {
 			t.Error(err)
 			return
 		}

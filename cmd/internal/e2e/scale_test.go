@@ -126,7 +126,7 @@ func scaleText(first, n int, ttl string) string {
 
 // processor returns the processor time that the server has used.
 func (s *server) processor() time.Duration {
-	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(s.cmd.Process.Pid), "stat"))
+	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(s.now.Pid), "stat"))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func (s *server) processor() time.Duration {
 // memoryText says how much memory the server has now and had at most.
 func (s *server) memoryText(t *testing.T) string {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(s.cmd.Process.Pid), "status"))
+	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(s.now.Pid), "status"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,6 +46,12 @@ func serve(t *testing.T, n *netns, config string, files ...file) *server {
 // serveWithin is serve for a server that takes its time to start.
 func serveWithin(t *testing.T, within time.Duration, n *netns, config string, files ...file) *server {
 	t.Helper()
+	return serveProgram(t, portolan(t), within, n, config, files...)
+}
+
+// serveProgram is serveWithin for a copy of the binary.
+func serveProgram(t *testing.T, binary string, within time.Duration, n *netns, config string, files ...file) *server {
+	t.Helper()
 	s := &server{ns: n, dir: t.TempDir()}
 	s.path = filepath.Join(s.dir, "portolan.yaml")
 	s.configure(t, config)
@@ -53,7 +59,6 @@ func serveWithin(t *testing.T, within time.Duration, n *netns, config string, fi
 		s.write(t, f)
 	}
 	s.http = &http.Client{Timeout: patience, Transport: &http.Transport{DialContext: n.dial, DisableKeepAlives: true}}
-	binary := portolan(t)
 	s.began = time.Now()
 	s.process = start(t, n, binary, "serve", "-c", s.path)
 	t.Cleanup(func() {
@@ -169,7 +174,7 @@ func (s *server) stop() time.Duration {
 // memory returns the resident memory of the process in bytes.
 func (s *server) memory() int {
 	s.t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.now.Pid))
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"portolan.dev/config/ledger"
@@ -55,6 +56,7 @@ type Notifier struct {
 	cancel   context.CancelFunc // ends everything
 	feeding  context.Context    // below ctx
 	stopFeed context.CancelFunc
+	next     atomic.Uint64 // as Next returns it
 
 	mu      sync.Mutex // guards what follows, and o.Rand
 	queues  map[string]*queue
@@ -69,6 +71,7 @@ func New(o Options) *Notifier {
 	n := &Notifier{o: o, stopping: make(chan struct{}), queues: make(map[string]*queue)}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.feeding, n.stopFeed = context.WithCancel(n.ctx)
+	n.next.Store(o.From)
 	return n
 }
 
@@ -144,6 +147,9 @@ func (n *Notifier) Stats() Stats {
 	return s
 }
 
+// Next returns the number of the first event that no receiver's queue has yet.
+func (n *Notifier) Next() uint64 { return n.next.Load() }
+
 // feed follows the log until ctx ends. It never waits for a queue.
 func (n *Notifier) feed(ctx context.Context) {
 	next := n.o.From
@@ -151,6 +157,7 @@ func (n *Notifier) feed(ctx context.Context) {
 		for e := range n.o.Events.Watch(ctx, next) {
 			n.offer(ctx, e)
 			next = e.Seq + 1
+			n.next.Store(next)
 		}
 		// The log could not go on without a gap, or is closed.
 		select {

@@ -22,6 +22,9 @@ type Paths struct {
 	Read []string
 	// Write holds folders to read, and to create, write and remove files in.
 	Write []string
+	// Programs holds folders whose files may be read and executed: that of this very
+	// program, which an upgrade starts anew.
+	Programs []string
 	// Execute allows to read and execute everything: programs that probe are the
 	// operator's own, and what they need cannot be known.
 	Execute bool
@@ -54,13 +57,14 @@ const (
 func Confine(p Paths) (Status, error) {
 	abi, err := landlocksys.LandlockGetABIVersion()
 	if err != nil || abi < oldest {
-		return "off: the kernel has no Landlock", nil //nolint:nilerr // a kernel without it is no fault
+		return none, nil //nolint:nilerr // a kernel without it is no fault
 	}
 	read, write := clean(p.Read), clean(p.Write)
 	rules := []landlock.Rule{
 		landlock.PathAccess(readFile, systemFiles...).IgnoreIfMissing(),
 		landlock.PathAccess(readBelow, slices.Concat(systemFolders, read)...).IgnoreIfMissing(),
 		landlock.PathAccess(writeBelow, write...).IgnoreIfMissing(),
+		landlock.PathAccess(execute, clean(p.Programs)...).IgnoreIfMissing(),
 		landlock.RWFiles("/dev/null").IgnoreIfMissing(),
 	}
 	if p.Execute {
@@ -72,24 +76,40 @@ func Confine(p Paths) (Status, error) {
 		}
 		return "", fmt.Errorf("confine the process with Landlock: %w: set server.sandbox to false to run without", err)
 	}
-	return status(abi, read, write, p.Execute), nil
+	return Describe(p), nil
+}
+
+// none is the status where there is nothing to confine with.
+const none Status = "off: the kernel has no Landlock"
+
+// Describe returns the status of a process that has confined itself to p.
+func Describe(p Paths) Status {
+	abi, err := landlocksys.LandlockGetABIVersion()
+	if err != nil || abi < oldest {
+		return none
+	}
+	return status(abi, clean(p.Read), clean(p.Write), clean(p.Programs), p.Execute)
 }
 
 // What is allowed. The ready-made sets of the library include executing.
 const (
 	readFile   landlock.AccessFSSet = landlocksys.AccessFSReadFile
+	execute                         = readFile | landlocksys.AccessFSExecute
 	readBelow                       = readFile | landlocksys.AccessFSReadDir
 	writeBelow                      = readBelow | landlocksys.AccessFSWriteFile | landlocksys.AccessFSTruncate |
 		landlocksys.AccessFSMakeReg | landlocksys.AccessFSMakeSock | landlocksys.AccessFSRemoveFile
 )
 
-func status(abi int, read, write []string, execute bool) Status {
+func status(abi int, read, write, programs []string, execute bool) Status {
 	var b strings.Builder
 	fmt.Fprintf(&b, "on: Landlock %d", abi)
 	if abi < complete {
 		b.WriteString(" (files outside can be truncated)")
 	}
 	fmt.Fprintf(&b, "; reads %s; writes %s", strings.Join(read, " "), strings.Join(write, " "))
+	if len(programs) > 0 {
+		fmt.Fprintf(&b, "; executes %s", strings.Join(programs, " "))
+	}
 	if execute {
 		b.WriteString("; reads and executes everything, for exec probes")
 	}
