@@ -274,7 +274,7 @@ func (a *App) openRecord(w *World) error {
 	if err != nil {
 		return err
 	}
-	a.record = &record{store: &gate{Store: store, open: open}, log: a.log}
+	a.record = &record{store: &gate{store: store, open: open}, log: a.log}
 	return nil
 }
 

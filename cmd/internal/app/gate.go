@@ -11,16 +11,17 @@ import (
 // gate is a ledger that can be given out of hand. While it is shut whoever wants
 // something of it waits: until it is open again, or for good in another process.
 type gate struct {
-	mu sync.RWMutex // held to use the store; for writing while the gate is shut
-	ledger.Store
-
-	open func() (ledger.Store, error)
+	mu    sync.RWMutex // held to use the store; for writing while the gate is shut
+	store ledger.Store // not embedded: what it learns to do has to pass here, too
+	open  func() (ledger.Store, error)
 }
+
+var _ ledger.Store = (*gate)(nil)
 
 // shut closes the file, so that another process can open it.
 func (g *gate) shut() error {
 	g.mu.Lock()
-	return g.Store.Close()
+	return g.store.Close()
 }
 
 // reopen takes the file back after shut. On error every later use fails as that of a
@@ -29,7 +30,7 @@ func (g *gate) reopen() error {
 	defer g.mu.Unlock()
 	store, err := g.open()
 	if err == nil {
-		g.Store = store
+		g.store = store
 	}
 	return err
 }
@@ -41,54 +42,68 @@ func (g *gate) leave() { g.mu.Unlock() }
 func (g *gate) State(ctx context.Context) (ledger.State, error) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	return g.Store.State(ctx)
+	return g.store.State(ctx)
 }
 
 // Append implements [ledger.Log].
 func (g *gate) Append(ctx context.Context, after uint64, events ...ledger.Event) ([]ledger.Event, error) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	return g.Store.Append(ctx, after, events...)
+	return g.store.Append(ctx, after, events...)
 }
 
 // Events implements [ledger.Log].
 func (g *gate) Events(ctx context.Context, from uint64, limit int) ([]ledger.Event, error) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	return g.Store.Events(ctx, from, limit)
+	return g.store.Events(ctx, from, limit)
 }
 
 // Watch implements [ledger.Log].
 func (g *gate) Watch(ctx context.Context, from uint64) <-chan ledger.Event {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	return g.Store.Watch(ctx, from)
+	return g.store.Watch(ctx, from)
 }
 
 // SetSerials implements [ledger.Saved].
 func (g *gate) SetSerials(ctx context.Context, serials map[string]uint32) error {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	return g.Store.SetSerials(ctx, serials)
+	return g.store.SetSerials(ctx, serials)
 }
 
 // PutHolds implements [ledger.Saved].
 func (g *gate) PutHolds(ctx context.Context, table []byte) error {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	return g.Store.PutHolds(ctx, table)
+	return g.store.PutHolds(ctx, table)
 }
 
 // Holds implements [ledger.Saved].
 func (g *gate) Holds(ctx context.Context) ([]byte, time.Time, error) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	return g.Store.Holds(ctx)
+	return g.store.Holds(ctx)
+}
+
+// PutTargets implements [ledger.Saved].
+func (g *gate) PutTargets(ctx context.Context, targets []ledger.Target) error {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.store.PutTargets(ctx, targets)
+}
+
+// Targets implements [ledger.Saved].
+func (g *gate) Targets(ctx context.Context) ([]ledger.Target, time.Time, error) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.store.Targets(ctx)
 }
 
 // Close implements [ledger.Store].
 func (g *gate) Close() error {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	return g.Store.Close()
+	return g.store.Close()
 }

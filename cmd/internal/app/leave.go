@@ -16,7 +16,6 @@ func (a *App) leave(next *successor) error {
 	a.tell(fmt.Sprintf("MAINPID=%d", next.cmd.Process.Pid))
 	ctx, cancel := context.WithTimeout(context.Background(), leavePatience)
 	defer cancel()
-	a.cancel() // probes, schedules: the other's
 	a.admin.Leave()
 	err := a.server.Retire(ctx, func() { next.quiet(a) }, next.adopt)
 	if errors.Is(err, context.DeadlineExceeded) {

@@ -84,7 +84,7 @@ func (a *App) Upgrade(ctx context.Context) (admin.UpgradeReport, error) {
 	begin := a.o.Now()
 	next, frozen, err := a.upgrade(ctx)
 	if err != nil {
-		err = fmt.Errorf("upgrade: %w%s", err, sandbox.Hint(a.confined, err.Error()))
+		err = fmt.Errorf("upgrade: %w%s", err, a.hint(err))
 		a.log.ErrorContext(ctx, "upgrade failed; serving goes on unchanged", "error", err)
 		return admin.UpgradeReport{}, err
 	}
@@ -217,6 +217,7 @@ func (a *App) handOver(ctx context.Context, next *successor) (err error) {
 	defer func() {
 		if err == nil {
 			a.stopped.Store(true)
+			a.cancel() // probes, schedules, saving: the other's
 			a.record.store.leave()
 			return
 		}
