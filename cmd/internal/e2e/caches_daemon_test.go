@@ -81,8 +81,8 @@ func startUnbound(t *testing.T, n *netns, dir string, settings []string) *proces
   client-subnet-always-forward: yes
   max-ecs-tree-size-ipv4: 10000
   max-ecs-tree-size-ipv6: 10000
-  unknown-server-time-limit: 10000
-  infra-cache-min-rtt: 10000
+  unknown-server-time-limit: 2000
+  infra-cache-min-rtt: 2000
   %s
 remote-control:
   control-enable: no
