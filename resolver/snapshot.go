@@ -147,10 +147,11 @@ func (a *Addresses) Stale(now time.Time) bool { return now.After(a.Until.Add(sta
 // query of a client whose replica is no longer the nearest reads.
 type Availability struct {
 	routed, up atomic.Uint64
+	// Deadlines are the ends of holds that the operator has set; nil for none. They
+	// stand beside the masks: a verdict that concerns many registries reads both.
+	Deadlines atomic.Pointer[decide.Deadlines]
 	// History is written with the masks and carried over reloads.
 	History decide.History
-	// Deadlines are the ends of holds that the operator has set; nil for none.
-	Deadlines atomic.Pointer[decide.Deadlines]
 }
 
 // Masks returns the masks as of now.

@@ -220,18 +220,19 @@ func (v *availability) setDown(endpoint string, down bool, zones map[uint32]bool
 	} else {
 		delete(v.down, endpoint)
 	}
-	s, at := v.world.Compiled.Snapshot, v.now()
-	// A front end may be that of all registries: what operators and resolvers say of
-	// replicas is asked only where they have said anything.
-	quiet, last := len(v.overrides) == 0 && len(v.unresolved) == 0, -1
-	for _, m := range v.world.Compiled.Members(endpoint) {
-		switch {
-		case !quiet || s.Live[m.Registry].Deadlines.Load() != nil:
+	members := v.world.Compiled.Members(endpoint)
+	// What operators and resolvers say of replicas is asked only where they have said
+	// anything.
+	left := []flipped{{rest: members}}
+	if len(v.overrides) == 0 && len(v.unresolved) == 0 {
+		left = v.flip(members, !down, v.now())
+	}
+	for _, f := range left {
+		for _, zone := range f.zones {
+			zones[zone] = true
+		}
+		for _, m := range f.rest {
 			v.publish(m, zones)
-		case s.SetUp(m.Registry, m.Region, !down, at):
-			if zone := int(s.Registries[m.Registry].Zone); zone != last {
-				zones[uint32(zone)], last = true, zone
-			}
 		}
 	}
 }

@@ -3,13 +3,19 @@ package app
 import (
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"portolan.dev/health"
+	"portolan.dev/resolver"
+	"portolan.dev/resolver/compile"
+	"portolan.dev/resolver/decide"
 )
 
 // BenchmarkFlip is the time from the verdict on a front end that all registries of a
@@ -46,6 +52,62 @@ func BenchmarkFlip(b *testing.B) {
 		}
 		b.ReportMetric(float64(publishing.Microseconds())/1000/float64(b.N), "publish-ms")
 	})
+}
+
+// TestRuns divides replicas of which registries have one or several.
+func TestRuns(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(9, 10))
+	for _, n := range []int{0, 1, flipAtOnce, flipAtOnce + 1, 3*flipAtOnce + 7} {
+		var members []compile.Member
+		for registry := 0; len(members) < n; registry++ {
+			for region := range uint8(1 + rng.IntN(3)) {
+				members = append(members, compile.Member{Registry: registry, Region: region})
+			}
+		}
+		runs := runsOf(members)
+		if got := slices.Concat(runs...); !slices.Equal(got, members) {
+			t.Errorf("%d replicas: %d in %d runs", len(members), len(got), len(runs))
+		}
+		for i := range runs[1:] {
+			if runs[i][len(runs[i])-1].Registry == runs[i+1][0].Registry {
+				t.Errorf("a registry is in two runs")
+			}
+		}
+	}
+}
+
+// TestFlip flips replicas of registries in several zones, more than one goroutine is
+// for, and one of which an operator has said when holds end.
+func TestFlip(t *testing.T) {
+	t.Parallel()
+	const n, zones = 3 * flipAtOnce, 5
+	s := &resolver.Snapshot{Live: make([]resolver.Availability, n), Registries: make([]resolver.Registry, n), Serials: make([]atomic.Uint32, zones)}
+	members := make([]compile.Member, n)
+	for i := range members {
+		members[i] = compile.Member{Registry: i, Region: 3}
+		s.Registries[i].Zone = uint32(i % zones)
+		s.Live[i].Set(decide.Masks{Routed: 0xff, Up: 0xff})
+	}
+	s.Live[n/2].Deadlines.Store(new(decide.Deadlines))
+	v := &availability{world: &World{Compiled: &compile.Result{Snapshot: s}}}
+	var rest []compile.Member
+	raised := make(map[uint32]bool)
+	for _, f := range v.flip(members, false, time.Unix(1000, 0)) {
+		rest = append(rest, f.rest...)
+		for _, zone := range f.zones {
+			raised[zone] = true
+		}
+	}
+	if len(raised) != zones || len(rest) != 1 || rest[0] != members[n/2] {
+		t.Errorf("zones %v, left %v", raised, rest)
+	}
+	for i := range s.Live {
+		changes, down := s.Live[i].History.All()
+		if want := i != n/2; s.Live[i].Masks().Up.Has(3) == want || len(changes) > 0 != want || down == 1000 != want {
+			t.Fatalf("registry %d: up %b, changes %v, last down at %d", i, s.Live[i].Masks().Up, changes, down)
+		}
+	}
 }
 
 // sharedFleet is a server of n registries with two replicas each, all behind the same

@@ -1,0 +1,71 @@
+package app
+
+import (
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"portolan.dev/resolver/compile"
+)
+
+// flipAtOnce is how many replicas are worth a goroutine: what a thousandth of a second
+// is enough for.
+const flipAtOnce = 1 << 14
+
+// flipped is what a flip of some replicas has left to do.
+type flipped struct {
+	zones []uint32 // whose serials rise, few of them twice
+	rest  []compile.Member
+}
+
+// flip publishes the health of replicas that neither operators nor resolvers have said
+// anything of, on as many processors as there are: a front end may be that of all
+// registries. It gives what it must not publish by itself, because an operator has said
+// when holds end. v.mu is held.
+func (v *availability) flip(members []compile.Member, up bool, at time.Time) (left []flipped) {
+	runs := runsOf(members)
+	left = make([]flipped, len(runs))
+	var all sync.WaitGroup
+	for i, run := range runs[1:] {
+		all.Go(func() { left[i+1] = v.flipRun(run, up, at) })
+	}
+	left[0] = v.flipRun(runs[0], up, at)
+	all.Wait()
+	return left
+}
+
+// runsOf divides replicas, which are in the order of their registries, so that no
+// registry is in two parts: one that has several of the replicas has one writer.
+func runsOf(members []compile.Member) [][]compile.Member {
+	size := max(flipAtOnce, (len(members)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
+	var runs [][]compile.Member
+	for len(members) > size {
+		end := size
+		for end < len(members) && members[end].Registry == members[end-1].Registry {
+			end++
+		}
+		runs, members = append(runs, members[:end]), members[end:]
+	}
+	return append(runs, members)
+}
+
+func (v *availability) flipRun(members []compile.Member, up bool, at time.Time) (f flipped) {
+	s := v.world.Compiled.Snapshot
+	for _, m := range members {
+		if s.Live[m.Registry].Deadlines.Load() != nil {
+			f.rest = append(f.rest, m)
+			continue
+		}
+		if !s.SetUp(m.Registry, m.Region, up, at) {
+			continue
+		}
+		if zone := s.Registries[m.Registry].Zone; len(f.zones) == 0 || f.zones[len(f.zones)-1] != zone {
+			if f.zones = append(f.zones, zone); len(f.zones) > len(s.Serials) {
+				slices.Sort(f.zones)
+				f.zones = slices.Compact(f.zones)
+			}
+		}
+	}
+	return f
+}
