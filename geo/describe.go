@@ -39,6 +39,9 @@ type Ranked struct {
 	Region int
 	// Kilometres is the distance; 0 where there is no place to measure from.
 	Kilometres float64
+	// Measured says that Kilometres is from where the address, or its network, is: not
+	// from the default region, for want of such a place.
+	Measured bool
 	// Bias is the region's bias in kilometres; what counts is the sum.
 	Bias float64
 }
@@ -130,7 +133,7 @@ func (ix *Index) explain(p Place) (Basis, []Ranked) {
 	for _, region := range ix.Rank(p.Class) {
 		r := Ranked{Region: int(region), Bias: ix.coster.regions[region].Bias}
 		if km != nil {
-			r.Kilometres = km[region]
+			r.Kilometres, r.Measured = km[region], basis != ByDefault
 		}
 		ranked = append(ranked, r)
 	}

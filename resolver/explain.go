@@ -113,7 +113,10 @@ func (t *Trace) Lines() []string {
 }
 
 func (c *Candidate) text() string {
-	text := c.Region + " " + strconv.FormatFloat(c.Kilometres, 'f', 0, 64) + " km"
+	text := c.Region
+	if c.Kilometres != nil {
+		text += " " + strconv.FormatFloat(*c.Kilometres, 'f', 0, 64) + " km"
+	}
 	if c.Bias != 0 {
 		text += " bias " + strconv.FormatFloat(c.Bias, 'f', 0, 64)
 	}

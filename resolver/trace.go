@@ -51,7 +51,7 @@ type Trace struct {
 // Candidate is one replica as a decision saw it.
 type Candidate struct {
 	Region     string
-	Kilometres float64 // from the client; 0 where there is no place to measure from
+	Kilometres *float64 // from the client; nil where it is not known where that is
 	Bias       float64
 	Routed, Up bool
 	// Excluded says why health or the operator has taken it out; empty if not.
@@ -125,8 +125,11 @@ func (s *Snapshot) trace(registry int, asker netip.Addr, e *wire.ECS, now int64)
 func (s *Snapshot) candidate(registry int, ranked geo.Ranked, masks decide.Masks, now int64) Candidate {
 	region := uint8(ranked.Region)
 	c := Candidate{
-		Region: s.Regions[region].Label, Kilometres: ranked.Kilometres, Bias: ranked.Bias,
+		Region: s.Regions[region].Label, Bias: ranked.Bias,
 		Routed: masks.Routed.Has(region), Up: masks.Up.Has(region),
+	}
+	if ranked.Measured {
+		c.Kilometres = &ranked.Kilometres
 	}
 	if n := s.Replicas[s.ReplicaNumber(registry, region)].Resolved; n != 0 {
 		if a := s.Resolved[n-1].Load(); a != nil && a.Stale(time.Unix(now, 0)) {

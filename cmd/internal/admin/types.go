@@ -56,12 +56,13 @@ type Place struct {
 
 // Candidate is one replica in the order of a client's rank.
 type Candidate struct {
-	Region     string  `json:"region"`
-	Kilometres float64 `json:"km"`
-	Bias       float64 `json:"bias,omitempty"`
-	Routed     bool    `json:"routed"`
-	Up         bool    `json:"up"`
-	Excluded   string  `json:"excluded,omitempty"`
+	Region string `json:"region"`
+	// Kilometres is absent where it is not known where the client is.
+	Kilometres *float64 `json:"km,omitempty"`
+	Bias       float64  `json:"bias,omitempty"`
+	Routed     bool     `json:"routed"`
+	Up         bool     `json:"up"`
+	Excluded   string   `json:"excluded,omitempty"`
 	// Note says what else is to be known of it, as that its addresses are stale.
 	Note string `json:"note,omitempty"`
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"portolan.dev/resolver"
 	"portolan.dev/resolver/compile"
 )
 
@@ -118,6 +119,7 @@ func (t *targets) resolve(ctx context.Context, target compile.Target) (time.Dura
 	packed := compile.PackAddresses(target, slices.Compact(addrs), now, now.Add(wait))
 	before := t.w.Compiled.Snapshot.Resolved[target.Resolved].Swap(packed)
 	t.a.availability.resolved(t.w, target.Member)
+	t.warnFamilies(ctx, target, before, packed)
 	moved := before == nil || !slices.Equal(before.From, packed.From)
 	if before != nil && moved {
 		t.a.availability.readdressed(t.w, target.Member)
@@ -129,6 +131,19 @@ func (t *targets) resolve(ctx context.Context, target compile.Target) (time.Dura
 		}
 	}
 	return wait, nil
+}
+
+// warnFamilies says once when a target lacks a family that its registry serves. Its
+// clients are told "no such type" then, and resolvers share that with the clients of
+// the other replicas whatever its scope (RFC 7871 section 7.4).
+func (t *targets) warnFamilies(ctx context.Context, target compile.Target, before, now *resolver.Addresses) {
+	lacks := func(a *resolver.Addresses) bool {
+		return target.IPv4 && a.IPv4Count == 0 || target.IPv6 && a.IPv6Count == 0
+	}
+	if lacks(now) && (before == nil || !lacks(before) || before.Until.IsZero()) {
+		t.a.log.WarnContext(ctx, "a target lacks an address family that its registry serves; caches may tell clients of other replicas so, too",
+			"target", target.Host, "registry", t.w.Compiled.Snapshot.Registries[target.Registry].Key)
+	}
 }
 
 // readdressed tells that a target has other addresses than before.

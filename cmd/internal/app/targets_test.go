@@ -212,6 +212,49 @@ func TestDualTargets(t *testing.T) {
 	}
 }
 
+// A target without a family that is served gets an empty answer for it, whose scope is
+// that of all negative answers: caches share them whatever they are told (RFC 7871
+// section 7.4), and a scope of its own would be one of two that overlap. The operator is
+// told, once.
+func TestTargetLacksFamily(t *testing.T) {
+	t.Parallel()
+	n := newNameServer(t)
+	n.set("west.lb.test.", "192.0.2.10", "2001:db8::10")
+	n.set("europe.lb.test.", "192.0.2.40")
+	s := startTargets(t, n, strings.Replace(targeted, `name: "@"`, `name: "@", families: dual`, 1))
+	eventually(t, "the targets are resolved", func() bool {
+		return slices.Equal(s.addresses(t, "own.test.", amsterdam), []string{"192.0.2.40"}) && slices.Equal(s.addresses(t, "own.test.", seattle), []string{"192.0.2.10"})
+	})
+	scope := func(m *dns.Msg) int {
+		t.Helper()
+		for _, o := range m.IsEdns0().Option {
+			if e, ok := o.(*dns.EDNS0_SUBNET); ok {
+				return int(e.SourceScope)
+			}
+		}
+		t.Fatalf("no client subnet in %v", m)
+		return 0
+	}
+	m := s.ask(t, "own.test.", dns.TypeAAAA, amsterdam)
+	if len(m.Answer) != 0 || m.Rcode != dns.RcodeSuccess || len(m.Ns) != 1 || m.Ns[0].Header().Rrtype != dns.TypeSOA || scope(m) != 0 {
+		t.Errorf("%v", m)
+	}
+	for _, tt := range []struct {
+		subnet string
+		qtype  uint16
+	}{{amsterdam, dns.TypeA}, {seattle, dns.TypeA}, {seattle, dns.TypeAAAA}} {
+		if m := s.ask(t, "own.test.", tt.qtype, tt.subnet); len(m.Answer) != 1 || scope(m) == 0 {
+			t.Errorf("%s: %v", tt.subnet, m)
+		}
+	}
+	asked := n.count("europe.lb.test.")
+	eventually(t, "it is resolved again", func() bool { return n.count("europe.lb.test.") >= asked+4 })
+	lines := s.logs.records(t, "a target lacks an address family that its registry serves; caches may tell clients of other replicas so, too")
+	if len(lines) != 1 || lines[0]["target"] != "europe.lb.test." {
+		t.Errorf("logged %v", lines)
+	}
+}
+
 // Addresses that come in another order are no change.
 func TestRotatedTarget(t *testing.T) {
 	t.Parallel()

@@ -135,9 +135,10 @@ type location struct {
 }
 
 type regionDistance struct {
-	Region     string  `json:"region"`
-	Kilometres float64 `json:"km"`
-	Bias       float64 `json:"bias,omitempty"`
+	Region string `json:"region"`
+	// Kilometres is absent where it is not known where the address is.
+	Kilometres *float64 `json:"km,omitempty"`
+	Bias       float64  `json:"bias,omitempty"`
 }
 
 func (l *geoLookup) locate(a netip.Addr) location {
@@ -160,7 +161,11 @@ func (l *geoLookup) locate(a netip.Addr) location {
 		if r.Region >= len(l.regions) {
 			break // a configuration without regions
 		}
-		v.Regions = append(v.Regions, regionDistance{l.regions[r.Region].Name, r.Kilometres, r.Bias})
+		d := regionDistance{Region: l.regions[r.Region].Name, Bias: r.Bias}
+		if r.Measured {
+			d.Kilometres = &r.Kilometres
+		}
+		v.Regions = append(v.Regions, d)
 	}
 	return v
 }
@@ -171,12 +176,19 @@ func (l *geoLookup) print(w io.Writer, f *format, a netip.Addr) error {
 	}
 	v := l.locate(a)
 	return f.print(w, v, func(w io.Writer) {
-		fmt.Fprintf(w, "%s\tcell %d (%s)\t%s\tblock %s\tscope %s\t%.2f,%.2f", v.Address, v.Cell, v.Kind, orDash(v.Country), orDash(v.Block), v.Scope, v.Latitude, v.Longitude)
+		place := "-"
+		if v.Kind != geo.Unlocated.String() {
+			place = fmt.Sprintf("%.2f,%.2f", v.Latitude, v.Longitude)
+		}
+		fmt.Fprintf(w, "%s\tcell %d (%s)\t%s\tblock %s\tscope %s\t%s", v.Address, v.Cell, v.Kind, orDash(v.Country), orDash(v.Block), v.Scope, place)
 		if v.Site != "" {
 			fmt.Fprintf(w, "\tnetwork %s", v.Site)
 		}
 		for _, r := range v.Regions {
-			fmt.Fprintf(w, "\t%s %.0f km", r.Region, r.Kilometres)
+			fmt.Fprintf(w, "\t%s", r.Region)
+			if r.Kilometres != nil {
+				fmt.Fprintf(w, " %.0f km", *r.Kilometres)
+			}
 		}
 		fmt.Fprintln(w)
 	})
