@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -84,7 +85,7 @@ func answerOn(t *testing.T, conn net.Conn) string {
 
 // Connections go on in the next process: idle ones, and one in the middle of a query.
 func TestConnectionsArePassedOn(t *testing.T) {
-	for _, addr := range []string{"127.0.0.1:0", "[::1]:0"} {
+	for _, addr := range loopback("127.0.0.1:0", "[::1]:0") {
 		t.Run(addr, func(t *testing.T) {
 			before := startWith(t, named("old "), addr)
 			heir := heirOf(t, before, named("new "))
@@ -174,7 +175,7 @@ func TestConnectionStays(t *testing.T) {
 func TestNothingIsLostBetween(t *testing.T) {
 	endless := roomy
 	endless.Pipeline = 0
-	s := startWith(t, Options{Limits: endless}, "127.0.0.1:0", "[::1]:0")
+	s := startWith(t, Options{Limits: endless}, loopback("127.0.0.1:0", "[::1]:0")...)
 	stop := make(chan struct{})
 	var asking sync.WaitGroup
 	var asked, lost atomic.Int64
@@ -226,6 +227,78 @@ func TestNothingIsLostBetween(t *testing.T) {
 	asking.Wait()
 	if lost.Load() > 0 || asked.Load() == 0 {
 		t.Errorf("%d of %d lost", lost.Load(), asked.Load())
+	}
+}
+
+// whence answers with the address of the client.
+type whence string
+
+func (n whence) Answer(dst, _ []byte, from netip.AddrPort, _ int64) []byte {
+	return append(append(dst, n...), from.String()...)
+}
+
+// A connection whose PROXY header is still awaited goes over with the client's address,
+// one over TLS stays to its end, and its client is told to go.
+func TestPassingOnByProtocol(t *testing.T) {
+	var told atomic.Int64
+	o := Options{
+		Limits: roomy, ListenTLS: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")},
+		TLS:       &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{selfSigned(t)}},
+		ProxyFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")},
+		Idle:      func(d time.Duration) { told.Store(int64(d)) },
+		TCP:       func() Answerer { return whence("old ") },
+	}
+	before := startWith(t, o, "127.0.0.1:0")
+	o.TCP, o.Idle = func() Answerer { return whence("new ") }, nil
+	heir := startWith(t, o, "127.0.0.1:0")
+	balancer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	proxied, err := balancer.Dial("tcp", before.Addrs()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer proxied.Close()
+	secure, err := tls.Dial("tcp", before.AddrsTLS()[0].String(), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer secure.Close()
+	client := secure.LocalAddr().String()
+	if got := ask(t, secure, "ab", func() {}); got != "old "+client {
+		t.Errorf("over TLS before: %q", got)
+	}
+	for begin := time.Now(); before.Open() < 2; time.Sleep(time.Millisecond) {
+		if time.Since(begin) > patience {
+			t.Fatal("two connections are not open")
+		}
+	}
+	ended, passed := make(chan error), make(chan struct{})
+	go func() {
+		ended <- before.Retire(t.Context(), func() {}, func(c Connection) error {
+			defer close(passed) // one is all there is
+			return heir.Adopt(c)
+		})
+	}()
+	for begin := time.Now(); !before.deaf.Load(); time.Sleep(time.Millisecond) {
+		if time.Since(begin) > patience {
+			t.Fatal("the server has not retired")
+		}
+	}
+	if _, err := proxied.Write(inet4("198.51.100.7:4242")); err != nil {
+		t.Fatal(err)
+	}
+	<-passed
+	if got := ask(t, proxied, "cd", func() {}); got != "new 198.51.100.7:4242" {
+		t.Errorf("behind the balancer: %q", got)
+	}
+	if got := ask(t, secure, "ef", func() {}); got != "old "+client {
+		t.Errorf("over TLS: %q", got)
+	}
+	if got := told.Load(); got != 0 {
+		t.Errorf("clients are told to stay for %v", time.Duration(got))
+	}
+	_ = secure.Close()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 
