@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -111,6 +112,9 @@ func (t *targets) save(ctx context.Context) {
 		return
 	}
 	err := t.a.record.store.PutTargets(ctx, saved)
+	if errors.Is(err, ledger.ErrClosed) {
+		return // left to the next process, which has read what was saved and saves itself
+	}
 	if err != nil && ctx.Err() == nil && !t.unsaved {
 		t.a.log.WarnContext(ctx, "the addresses of targets are not saved; a restart now waits for resolvers", "error", err)
 	}
