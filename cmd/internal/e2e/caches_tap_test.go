@@ -23,7 +23,9 @@ import (
 type tap struct {
 	t  *testing.T
 	fd int
-	mu sync.Mutex
+	// total is how many queries take has taken in all.
+	total int
+	mu    sync.Mutex
 	// past are the queries that times has taken.
 	past map[string][]time.Time
 }
@@ -62,6 +64,7 @@ func (w *tap) take() []string {
 			w.t.Fatalf("tap: %v", err)
 		}
 		if q := queryIn(packet[:size]); q != "" {
+			w.total++
 			queries = append(queries, q)
 		}
 	}
