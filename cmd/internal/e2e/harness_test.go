@@ -143,7 +143,11 @@ func (p *process) signal(s syscall.Signal) {
 // kill ends the process at once and returns when it has ended.
 func (p *process) kill() {
 	_ = p.now.Kill() // it may have ended
-	<-p.done
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		p.t.Errorf("%s: a process that it has started still runs", p.name)
+	}
 }
 
 // wait returns the exit code, and fails the test if the process has not ended

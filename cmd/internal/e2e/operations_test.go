@@ -115,6 +115,8 @@ func (o *operated) promised(command, text string) {
 	switch {
 	case verb == "drain":
 		o.drained(command, text)
+	case verb == "upgrade":
+		o.follow(0)
 	case verb == "undrain":
 		o.leads(atlanta, "eastus")
 	case strings.Contains(command, "--global-endpoint-routing true"):
