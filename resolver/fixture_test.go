@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -94,6 +95,10 @@ var clock = time.Unix(1_800_000_000, 0)
 
 var table = sync.OnceValues(embedded.Table)
 
+// places are those of the configuration compiled last: with the same regions they serve
+// the next one, and most of the time of a test is making them.
+var places atomic.Pointer[compile.Places]
+
 // build compiles a configuration with the embedded location data.
 func build(tb testing.TB, text string) *compile.Result {
 	tb.Helper()
@@ -111,7 +116,7 @@ func buildOn(tb testing.TB, text string, data *geo.Table) *compile.Result {
 		tb.Fatal(err)
 	}
 	result, err := compile.Compile(c, compile.Options{
-		Table: data, Slots: compile.NewSlots(), Seed: 42, Now: clock, Identity: "host",
+		Table: data, Places: places.Load(), Slots: compile.NewSlots(), Seed: 42, Now: clock, Identity: "host",
 		ReadFile: func(name string) ([]byte, error) {
 			if name == "example.io.zone" {
 				return []byte(zoneFile), nil
@@ -122,6 +127,7 @@ func buildOn(tb testing.TB, text string, data *geo.Table) *compile.Result {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	places.Store(result.Places)
 	return result
 }
 

@@ -4,21 +4,33 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"portolan.dev/cmd/internal/handover"
 	"portolan.dev/resolver/server"
 )
 
 // leave ends this process for the next one, which serves already: it passes its
-// connections on, waits a while for those that cannot be, and lets go of everything
-// without touching what is the other's now.
-func (a *App) leave(next *successor) error {
+// connections on, waits a while for those that cannot be, unless hurry ends that, and
+// lets go of everything without touching what is the other's now.
+func (a *App) leave(next *successor, hurry <-chan os.Signal) error {
 	a.tell(fmt.Sprintf("MAINPID=%d", next.cmd.Process.Pid))
 	ctx, cancel := context.WithTimeout(context.Background(), leavePatience)
 	defer cancel()
+	go func() { // ends with ctx
+		select {
+		case <-hurry:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	// Operators and scrapers are the other's at once: here nothing can be decided any
+	// more. What they have asked already is answered.
 	a.admin.Leave()
+	asked := make(chan error, 1)
+	go func() { asked <- a.admin.Stop(ctx) }() // ends with ctx at the latest
 	err := a.server.Retire(ctx, func() { next.quiet(a) }, next.adopt)
-	if errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		a.log.Info("connections that cannot be passed on are closed", "reason", err)
 		err = nil
 	}
@@ -26,7 +38,7 @@ func (a *App) leave(next *successor) error {
 	defer cancelLast()
 	err = errors.Join(err, a.server.Stop(last))
 	a.targets.stop()
-	err = errors.Join(err, a.admin.Stop(last))
+	err = errors.Join(err, <-asked)
 	a.background.Wait()
 	a.stopNotifier(last)
 	err = errors.Join(err, next.tellCounts(a), a.closeShared(false), next.channel.Close())

@@ -50,12 +50,12 @@ func (a *App) Run(ctx context.Context) error {
 			err := a.stopNow()
 			select {
 			case next := <-a.successor: // it was quicker, and is meant, too
-				return errors.Join(err, next.cmd.Process.Signal(s), a.leave(next))
+				return errors.Join(err, next.cmd.Process.Signal(s), a.leave(next, term))
 			default:
 				return err
 			}
 		case next := <-a.successor:
-			return a.leave(next)
+			return a.leave(next, term)
 		case <-usr2:
 			a.background.Go(func() { _, _ = a.Upgrade(ctx) }) // says itself what is wrong
 			continue
