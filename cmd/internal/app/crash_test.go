@@ -68,9 +68,7 @@ func TestDecisionTakesEffectWhileTheServerIsDown(t *testing.T) {
 			// What a killed server leaves behind is what is on disk now.
 			crashed := &server{dir: t.TempDir(), logs: new(logs)}
 			crashed.path = filepath.Join(crashed.dir, "portolan.yaml")
-			if err := os.CopyFS(filepath.Join(crashed.dir, "state"), os.DirFS(filepath.Join(s.dir, "state"))); err != nil {
-				t.Fatal(err)
-			}
+			copyState(t, s.dir, crashed.dir)
 			if err := os.Link(filepath.Join(s.dir, "city.mmdb"), filepath.Join(crashed.dir, "city.mmdb")); err != nil {
 				t.Fatal(err)
 			}

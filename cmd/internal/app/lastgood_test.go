@@ -20,9 +20,7 @@ func successor(t *testing.T, s *server, later time.Duration, text string, resolv
 	t.Helper()
 	next := &server{dir: t.TempDir(), logs: new(logs)}
 	next.path = filepath.Join(next.dir, "portolan.yaml")
-	if err := os.CopyFS(filepath.Join(next.dir, "state"), os.DirFS(filepath.Join(s.dir, "state"))); err != nil {
-		t.Fatal(err)
-	}
+	copyState(t, s.dir, next.dir)
 	if err := os.Link(filepath.Join(s.dir, "city.mmdb"), filepath.Join(next.dir, "city.mmdb")); err != nil {
 		t.Fatal(err)
 	}

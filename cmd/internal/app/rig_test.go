@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -39,6 +41,23 @@ func eventually(tb testing.TB, what string, ok func() bool) {
 			tb.Fatalf("not within %v: %s", patience, what)
 		}
 	}
+}
+
+// copyState copies the state folder of a server that goes on writing there: files that
+// are put in their places meanwhile have one name or the other.
+func copyState(tb testing.TB, from, to string) {
+	tb.Helper()
+	eventually(tb, "a whole copy of the state", func() bool {
+		state := filepath.Join(to, "state")
+		if err := os.RemoveAll(state); err != nil {
+			tb.Fatal(err)
+		}
+		err := os.CopyFS(state, os.DirFS(filepath.Join(from, "state")))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			tb.Fatal(err)
+		}
+		return err == nil
+	})
 }
 
 // logs keeps what is logged, as JSON lines.

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"portolan.dev/cmd/internal/admin"
@@ -171,7 +172,7 @@ func ofThisProcess(variable string) bool {
 // introduce sends the next process what it needs to know before it loads, and all
 // sockets.
 func (a *App) introduce(next *successor) error {
-	if err := next.channel.Send(handover.Hello, hello{version.Version(), a.confined, a.secret}, nil); err != nil {
+	if err := next.say(handover.Hello, hello{version.Version(), a.confined, a.secret}, nil); err != nil {
 		return err
 	}
 	sockets, err := a.server.Sockets()
@@ -180,7 +181,7 @@ func (a *App) introduce(next *successor) error {
 	}
 	give := func(use string, f *os.File) error {
 		defer f.Close()
-		return next.channel.Send(handover.Socket, socket{use}, f)
+		return next.say(handover.Socket, socket{use}, f)
 	}
 	for i, s := range sockets {
 		if err := give(string(s.Use), s.File); err != nil {
@@ -199,7 +200,7 @@ func (a *App) introduce(next *successor) error {
 			return err
 		}
 	}
-	return next.channel.Send(handover.Begin, nil, nil)
+	return next.say(handover.Begin, nil, nil)
 }
 
 // handOver gives the ledger away and waits for the next process to serve. If that
@@ -236,7 +237,7 @@ func (a *App) handOver(ctx context.Context, next *successor) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := next.channel.Send(handover.Ledger, heritage{a.monitor.Records(), a.notifier.Next(), counts}, nil); err != nil {
+	if err := next.say(handover.Ledger, heritage{a.monitor.Records(), a.notifier.Next(), counts}, nil); err != nil {
 		return err
 	}
 	m, err := next.await(ctx, handover.Proved, provePatience)
@@ -248,11 +249,20 @@ func (a *App) handOver(ctx context.Context, next *successor) (err error) {
 		return err
 	}
 	next.version = p.Version
-	if err := next.channel.Send(handover.Go, nil, nil); err != nil {
+	if err := next.say(handover.Go, nil, nil); err != nil {
 		return err
 	}
 	_, err = next.await(ctx, handover.Serving, provePatience)
 	return err
+}
+
+// say sends a message. That nobody is there to read it is no error here: what the next
+// process said last, or that it has ended, comes out when its answer is awaited.
+func (s *successor) say(k handover.Kind, body any, f *os.File) error {
+	if err := s.channel.Send(k, body, f); err != nil && !errors.Is(err, syscall.EPIPE) {
+		return err
+	}
+	return nil
 }
 
 // await waits for a message of the next process.

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -212,8 +213,52 @@ func sameCookie(a, b *dns.Msg) bool {
 	return len(find(a)) == 48 && find(a) == find(b)
 }
 
-// upgradable lets drains take effect at once.
-var upgradable = strings.Replace(minimal, "state: {dir: $DIR}", "state: {dir: $DIR, grace: 0s}", 1)
+// TestUpgradeWithTLS has a connection over TLS open, which only the process can serve
+// that has its keys: it stays there, and the old process for as long. Everything else is the new
+// one's at once.
+func TestUpgradeWithTLS(t *testing.T) {
+	t.Parallel()
+	config := strings.Replace(upgradable, `identity: e2e`, `identity: e2e, tls: {listen: ["127.0.0.1:0"], certificate: cert.pem, key: key.pem}`, 1)
+	s := serve(t, nil, config, selfSigned(t)...)
+	var secure *asker
+	for _, c := range s.clients() {
+		if c.network == "tls" {
+			conn, err := c.dial(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			secure = &asker{client: c, conn: conn}
+		}
+	}
+	ask := func() {
+		t.Helper()
+		if err := secure.ask(question("myregistry.example.io", "A", subnet(seattle))); err != nil {
+			t.Error(err)
+		}
+	}
+	ask()
+	at := s.log.len()
+	must(t, nil, portolan(t), "upgrade", "--socket", s.socket())
+	// Until the old process has closed its listeners it may take a request, too, and can
+	// only refuse it.
+	eventually(t, patience, "a drain is decided", func() bool {
+		code, _ := s.operator(t).post("/v1/drain", fields{"registry": "myregistry", "region": "eastus"})
+		return code == http.StatusOK
+	})
+	ask()
+	if line := s.log.line(at, "left to the next process"); line != "" {
+		t.Errorf("the old process has a connection: %s", line)
+	}
+	_ = secure.conn.Close()
+	s.follow(at)
+}
+
+// upgradable lets drains take effect at once, and connections live as long as their
+// clients ask.
+var upgradable = strings.NewReplacer(
+	"state: {dir: $DIR}", "state: {dir: $DIR, grace: 0s}", "identity: e2e", "identity: e2e, tcp: {pipeline: 1073741824}",
+).Replace(minimal)
 
 // TestUpgradeFails has the next process fail in every way there is: the old one goes
 // on, says why, and decides as before.
@@ -271,21 +316,38 @@ func TestUpgradeFails(t *testing.T) {
 	}
 }
 
-// TestUpgradeKilled kills the next process while it loads: the old one goes on.
+// TestUpgradeKilled has next processes that say nothing and are killed, or end: the old
+// one goes on.
 func TestUpgradeKilled(t *testing.T) {
 	t.Parallel()
-	s := serve(t, nil, upgradable)
-	for i := range 4 {
+	program := filepath.Join(t.TempDir(), "portolan")
+	copyFile(t, portolan(t), program)
+	// Without the sandbox any program can be started.
+	s := serveProgram(t, program, patience, nil, strings.Replace(upgradable, "identity: e2e", "identity: e2e, sandbox: false", 1))
+	id := filepath.Join(s.dir, "id")
+	for _, c := range []struct {
+		script string
+		killed bool
+	}{
+		{"#!/bin/sh\necho $$ >" + id + ".new && mv " + id + ".new " + id + "\nexec sleep 1000\n", true},
+		{"#!/bin/sh\nexit 0\n", false},
+	} {
+		replaceFile(t, program, c.script)
 		at := s.log.len()
 		s.signal(syscall.SIGUSR2)
-		var next int
-		eventually(t, patience, "the next process", func() bool {
-			next = childOf(t, s.now.Pid)
-			return next != 0
-		})
-		time.Sleep(time.Duration(i) * 5 * time.Millisecond) // from its first instant on
-		if err := syscall.Kill(next, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
+		if c.killed {
+			var next int
+			eventually(t, patience, "the next process", func() bool {
+				text, err := os.ReadFile(id)
+				if err != nil {
+					return false
+				}
+				next, err = strconv.Atoi(strings.TrimSpace(string(text)))
+				return err == nil
+			})
+			if err := syscall.Kill(next, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if line := s.waitLog(at, "upgrade"); !strings.Contains(line, "the next process has ended") {
 			t.Errorf("log: %s", line)
@@ -294,30 +356,8 @@ func TestUpgradeKilled(t *testing.T) {
 			t.Errorf("%v", got)
 		}
 	}
+	copyFile(t, portolan(t), program)
 	s.upgrade()
-}
-
-// childOf returns the id of a child of a process, 0 for none.
-func childOf(t *testing.T, pid int) int {
-	t.Helper()
-	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, task := range tasks {
-		list, err := os.ReadFile(task)
-		if err != nil {
-			continue // the thread has ended
-		}
-		for word := range strings.FieldsSeq(string(list)) {
-			child, err := strconv.Atoi(word)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return child
-		}
-	}
-	return 0
 }
 
 // copyFile puts a copy of a program at path, in the place of what is there.
