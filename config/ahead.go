@@ -60,15 +60,18 @@ func (d *decoder) parseFile(path string) parsed {
 // until it is decoded. As many are under way as there are processors, which bounds
 // the trees in memory too. The goroutines end on their own, each after its one
 // item, even when the caller stops early: the channels have room for what nobody
-// takes.
-func ahead[T, R any](items []T, do func(T) R) iter.Seq2[T, R] {
+// takes. beside, unless nil, runs each.
+func ahead[T, R any](items []T, do func(T) R, beside func(func())) iter.Seq2[T, R] {
+	if beside == nil {
+		beside = func(f func()) { f() }
+	}
 	return func(yield func(T, R) bool) {
 		var underWay []chan R
 		rest := items
 		fill := func() {
 			for len(rest) > 0 && len(underWay) < runtime.GOMAXPROCS(0) {
 				done := make(chan R, 1)
-				go func(item T) { done <- do(item) }(rest[0])
+				go func(item T) { beside(func() { done <- do(item) }) }(rest[0])
 				underWay = append(underWay, done)
 				rest = rest[1:]
 			}

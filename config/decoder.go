@@ -22,6 +22,7 @@ type decoder struct {
 	careful, hurried bool
 	cache            *Cache
 	part             int // size of the parts that registries are read in
+	beside           func(func())
 
 	// What has a name, by name, in all files: where it was given first.
 	zones, regions, probes, registries, networks map[string]*place

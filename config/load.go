@@ -18,6 +18,9 @@ type Options struct {
 	KnownRegion func(name string) error
 	// Cache makes a load faster that comes after another one; nil for none.
 	Cache *Cache
+	// Beside runs what is done side by side, each time in a goroutine of its own, and
+	// returns when it is done; nil just calls it.
+	Beside func(func())
 
 	part int // size of parts; 0 for partSize
 }
@@ -64,7 +67,7 @@ func (o Options) decode(file string, data []byte, include func(*loader, *cursor)
 // once reads a main file, and says whether it is to be read again, carefully.
 func (o Options) once(file string, data []byte, careful bool, include func(*loader, *cursor)) (c *Config, again bool, err error) {
 	l := &loader{d: newDecoder(o), done: map[string]bool{}}
-	l.d.careful, l.d.cache, l.d.part = careful, o.Cache, cmp.Or(o.part, partSize)
+	l.d.careful, l.d.cache, l.d.part, l.d.beside = careful, o.Cache, cmp.Or(o.part, partSize), o.Beside
 	main := l.source(file)
 	l.read(main, l.d.parse(data, main), func(c *cursor) { include(l, c) })
 	c, err = l.d.result(main)
@@ -148,7 +151,7 @@ func (l *loader) include(c *cursor) {
 		if err != nil {
 			c.fail(show(pattern)+" is no pattern", "write it like registries.d/*.yaml")
 		}
-		for path, p := range ahead(paths, l.d.parseFile) {
+		for path, p := range ahead(paths, l.d.parseFile, l.d.beside) {
 			if l.includeFile(c, path, p); l.d.errs.closed {
 				return
 			}

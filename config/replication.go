@@ -63,7 +63,7 @@ func decodeRegistries(c *cursor, v *Config) {
 		}
 		return c.d.batch(p, c.place)
 	}
-	for _, b := range ahead(c.source.parts, read) {
+	for _, b := range ahead(c.source.parts, read, c.d.beside) {
 		switch {
 		case b.decoded:
 			c.d.add(b.registries, c.place)

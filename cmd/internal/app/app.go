@@ -208,11 +208,16 @@ func (a *App) wire(w *World, left *activity.Left) error {
 // build makes a world with what outlives worlds.
 func (a *App) build(previous *World) (*World, error) {
 	loadMemory()
-	w, err := a.o.build(previous, a.slots, a.numbering)
+	source := a.o.Source
+	source.beside = func(f func()) { f() }
+	if previous != nil {
+		source.beside = behind // as all of a reload
+	}
+	w, err := source.build(previous, a.slots, a.numbering)
 	if err != nil {
 		return nil, err
 	}
-	w.said = newSaid(w.Config, w.Compiled)
+	w.said = newSaid(w.Config, w.Compiled, source.beside)
 	w.Config.Registries = nil // see said
 	w.Compiled.Snapshot.Holds = a.holds
 	if t := w.Compiled.Transfers; t != nil {

@@ -31,7 +31,7 @@ type said struct {
 	replicas   []uint32 // digests, by replica number of the snapshot
 }
 
-func newSaid(c *config.Config, compiled *compile.Result) said {
+func newSaid(c *config.Config, compiled *compile.Result, beside func(func())) said {
 	s := compiled.Snapshot
 	numbers := make(map[string]uint8, len(s.Regions))
 	for i := range s.Regions {
@@ -41,7 +41,7 @@ func newSaid(c *config.Config, compiled *compile.Result) said {
 	// On two processors at once: a reload of many registries waits for it.
 	var halves sync.WaitGroup
 	middle := len(c.Registries) / 2
-	halves.Go(func() { out.note(c.Registries, 0, middle, s, numbers) })
+	halves.Go(func() { beside(func() { out.note(c.Registries, 0, middle, s, numbers) }) })
 	out.note(c.Registries, middle, len(c.Registries), s, numbers)
 	halves.Wait()
 	return out

@@ -52,11 +52,13 @@ type Source struct {
 	// CountryCells are those of the embedded data, for who starts one server after
 	// another and has decoded them once; they are only read. nil decodes them.
 	CountryCells []geo.Cell
+
+	beside func(func()) // as in config.Options
 }
 
 // LoadConfig reads and checks the configuration, without location data.
 func (s Source) LoadConfig() (*config.Config, error) {
-	options := config.Options{Cache: s.Cache, KnownRegion: func(name string) error {
+	options := config.Options{Cache: s.Cache, Beside: s.beside, KnownRegion: func(name string) error {
 		_, err := geo.WellKnown(name)
 		return err
 	}}
