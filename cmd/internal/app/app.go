@@ -365,6 +365,7 @@ func (a *App) bind(w *World) error {
 
 // Start begins to probe and to answer. Call it once.
 func (a *App) Start() {
+	a.differ() // first: from here on others read the snapshot
 	ctx, cancel := context.WithCancel(context.Background())
 	a.cancel = cancel
 	a.background.Go(func() { a.monitor.Run(ctx) })
@@ -379,7 +380,6 @@ func (a *App) Start() {
 	a.notifier.Start(a.world.Load().receivers)
 	a.reloading.Unlock()
 	a.admin.Start()
-	a.differ()
 	a.server.Start()
 	a.succeed(ctx)
 	w := a.world.Load()

@@ -43,6 +43,8 @@ func meet(c *handover.Channel, sockets *handover.Sockets) (*predecessor, error) 
 			var s socket
 			if err = m.Decode(&s); err == nil && m.File != nil {
 				err = sockets.Add(s.Use, m.File)
+			} else {
+				m.Close()
 			}
 		case handover.Begin:
 			return p, nil
@@ -107,7 +109,9 @@ func (a *App) takeOver(ctx context.Context) error {
 	if err == nil {
 		var m handover.Message
 		m, err = p.channel.Receive(time.Now().Add(provePatience)) //nolint:forbidigo // a deadline of the system
-		m.Close()
+		if m.Close(); err == nil && m.Kind != handover.Go {
+			err = fmt.Errorf("the process before said %q instead of %q", m.Kind, handover.Go)
+		}
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		p.fail(err)

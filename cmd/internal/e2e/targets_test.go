@@ -124,10 +124,10 @@ func TestTargets(t *testing.T) {
 	wantTarget(t, s, "direct.example.io", "A", seattle, "198.51.100.99")
 }
 
-// TestTargetsOverReload loads the configuration again while the system's resolver
-// is broken: what was resolved before is served on.
-func TestTargetsOverReload(t *testing.T) {
-	t.Parallel()
+// serveTargets serves targets whose names a resolver of the test's own knows:
+// lb-westus as 198.51.100.1 and 2001:db8::1, lb-westeurope as .2 and ::2.
+func serveTargets(t *testing.T) (*standIn, *server) {
+	t.Helper()
 	n := newNetns(t, "127.0.0.54")
 	resolver := &standIn{records: make(map[string][]string)}
 	for i, host := range []string{"lb-westus", "lb-westeurope"} {
@@ -136,7 +136,14 @@ func TestTargetsOverReload(t *testing.T) {
 		resolver.set(host, "AAAA", fmt.Sprintf("%s. 60 IN AAAA 2001:db8::%d", host, i+1))
 	}
 	serveDNS(t, n, "127.0.0.54:53", resolver)
-	s := serve(t, n, targetsConfig)
+	return resolver, serve(t, n, targetsConfig)
+}
+
+// TestTargetsOverReload loads the configuration again while the system's resolver
+// is broken: what was resolved before is served on.
+func TestTargetsOverReload(t *testing.T) {
+	t.Parallel()
+	resolver, s := serveTargets(t)
 	wantTarget(t, s, "direct.example.io", "A", seattle, "198.51.100.1")
 	wantTarget(t, s, "direct.example.io", "A", amsterdam, "198.51.100.2")
 	wantTarget(t, s, "direct.example.io", "AAAA", amsterdam, "2001:db8::2")
@@ -157,15 +164,7 @@ func TestTargetsOverReload(t *testing.T) {
 // it again: the first answer is what was answered before.
 func TestTargetsOverKill(t *testing.T) {
 	t.Parallel()
-	n := newNetns(t, "127.0.0.54")
-	resolver := &standIn{records: make(map[string][]string)}
-	for i, host := range []string{"lb-westus", "lb-westeurope"} {
-		host += ".example.net"
-		resolver.set(host, "A", fmt.Sprintf("%s. 60 IN A 198.51.100.%d", host, i+1))
-		resolver.set(host, "AAAA", fmt.Sprintf("%s. 60 IN AAAA 2001:db8::%d", host, i+1))
-	}
-	serveDNS(t, n, "127.0.0.54:53", resolver)
-	s := serve(t, n, targetsConfig)
+	resolver, s := serveTargets(t)
 	wantTarget(t, s, "direct.example.io", "A", amsterdam, "198.51.100.2")
 	wantTarget(t, s, "whole.example.com", "A", amsterdam, "198.51.100.2")
 	wantTarget(t, s, "direct.example.io", "AAAA", seattle, "2001:db8::1")
@@ -187,7 +186,7 @@ func TestTargetsOverKill(t *testing.T) {
 			t.Errorf("%s after a restart: %v", tt.name, m)
 		}
 	}
-	if out, err := n.command(portolan(t), "status", "--socket", s.socket()).CombinedOutput(); err != nil || strings.Count(string(out), "target stale for") != 4 {
+	if out, err := s.ns.command(portolan(t), "status", "--socket", s.socket()).CombinedOutput(); err != nil || strings.Count(string(out), "target stale for") != 4 {
 		t.Errorf("%v: %s", err, out)
 	}
 }
