@@ -130,7 +130,7 @@ func TestPackage(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		must(t, nil, "dpkg", "--purge", "portolan")
-		for _, gone := range []string{"/usr/bin/portolan", "/etc/portolan", "/var/lib/portolan"} {
+		for _, gone := range []string{"/usr/bin/portolan", "/usr/lib/portolan", "/etc/portolan", "/var/lib/portolan"} {
 			if _, err := os.Stat(gone); err == nil {
 				t.Errorf("%s is left after purging", gone)
 			}
@@ -155,6 +155,13 @@ func TestPackage(t *testing.T) {
 	}
 	if o := run(t, nil, "portolan", "status"); o.code != 0 || !strings.Contains(o.text, "sandbox: on") {
 		t.Errorf("status: %s", o.text)
+	}
+	// The package is installed once more below the running server, and takes its place.
+	must(t, nil, "dpkg", "-i", debs[0])
+	must(t, nil, "portolan", "upgrade")
+	s.follow(0)
+	if o := run(t, nil, "dig", "+short", "@127.0.0.1", "-p", "5300", "myregistry.example.io"); !strings.Contains(o.text, "192.0.2.") {
+		t.Errorf("dig after the upgrade: %s", o.text)
 	}
 	if o := run(t, nil, "man", "-l", "/usr/share/man/man1/portolan-drain.1"); o.code != 0 && !strings.Contains(o.text, "not found") {
 		t.Errorf("man: %s", o.text)
