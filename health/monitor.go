@@ -127,10 +127,13 @@ func (m *Monitor) judgeLocked(e *endpoint, now time.Time, passed bool) {
 	if ev == nothing {
 		return
 	}
-	change := Change{Endpoint: e.key, Up: ev == cameUp, At: now, Flaps: after.flaps}
-	if change.Up {
+	change := Change{Endpoint: e.key, State: after.state, Was: before.state, At: now, Flaps: after.flaps}
+	switch ev {
+	case cameUp:
 		change.Reason = whyUp(before, v, now)
-	} else {
+	case beganPassing, stoppedPassing:
+		change.Reason = last.state.last.Detail
+	default:
 		change.Reason = whyDown(last.spec.Name, v.checks, last.state, last.thresholds())
 	}
 	m.changes = append(m.changes, change)

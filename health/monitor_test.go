@@ -130,7 +130,7 @@ func TestSlowListenerDoesNotDelayProbes(t *testing.T) {
 			t.Errorf("%d changes were delivered", len(got))
 		}
 		for i := 1; i < len(got); i++ {
-			if got[i].Up == got[i-1].Up || got[i].At.Before(got[i-1].At) {
+			if got[i].Was != got[i-1].State || got[i].At.Before(got[i-1].At) {
 				t.Fatalf("change %d is out of order: %+v after %+v", i, got[i], got[i-1])
 			}
 		}

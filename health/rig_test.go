@@ -121,7 +121,7 @@ func startFrom(t *testing.T, o Options, records []CheckRecord, endpoints ...Endp
 	return r
 }
 
-// said returns the changes so far, as "eastus down: why". How long one was healthy
+// said returns the changes of eligibility so far, as "eastus down: why". How long one was healthy
 // is cut to tens of seconds: it is up to an interval more than the hold.
 func (r *rig) said() []string {
 	synctest.Wait()
@@ -129,12 +129,15 @@ func (r *rig) said() []string {
 	defer r.mu.Unlock()
 	var out []string
 	for _, c := range r.changes {
+		if c.State.Eligible() == c.Was.Eligible() {
+			continue
+		}
 		why := c.Reason
 		if text, ok := strings.CutPrefix(why, "healthy for "); ok {
 			d, _ := time.ParseDuration(text)
 			why = "healthy for " + d.Truncate(10*time.Second).String()
 		}
-		out = append(out, c.Endpoint+map[bool]string{true: " up: ", false: " down: "}[c.Up]+why)
+		out = append(out, c.Endpoint+map[bool]string{true: " up: ", false: " down: "}[c.State == Up]+why)
 	}
 	return out
 }

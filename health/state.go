@@ -18,8 +18,8 @@ const (
 //	           Unknown --rise passes-> Up
 //	endpoint:  Unknown --a check up--> Up     (no event: it counted as up before)
 //	           Unknown, Up --all checks down--> Down                  (event: down)
-//	           Down --a check passes--> Recovering                    (no event)
-//	           Recovering --the last row of passes ends--> Down       (no event)
+//	           Down --a check passes--> Recovering                    (event: beganPassing)
+//	           Recovering --the last row of passes ends--> Down       (event: stoppedPassing)
 //	           Recovering --a pass, and held long enough--> Up        (event: up)
 
 // thresholds are the two counts of a check, both at least 1.
@@ -116,6 +116,8 @@ const (
 	nothing event = iota
 	wentDown
 	cameUp
+	beganPassing
+	stoppedPassing
 )
 
 // endpointState is what is known of one endpoint.
@@ -155,13 +157,20 @@ func (e endpointState) step(v view, now time.Time, hold time.Duration, passed bo
 	if v.checks == 0 {
 		return e.recovered(now), cameUp
 	}
+	before := e.state
 	if v.passingSince.IsZero() {
-		return e.entered(Down, now), nothing
+		if before == Recovering {
+			return e.entered(Down, now), stoppedPassing
+		}
+		return e, nothing
 	}
 	e = e.entered(Recovering, now)
 	e.eligibleAt = e.heldSince(v.passingSince).Add(e.hold(hold))
 	if passed && !v.risenSince.IsZero() && !now.Before(e.heldSince(v.risenSince).Add(e.hold(hold))) {
 		return e.recovered(now), cameUp
+	}
+	if before == Down {
+		return e, beganPassing
 	}
 	return e, nothing
 }

@@ -243,7 +243,10 @@ func TestMachineFollowsModel(t *testing.T) {
 			if e.state.Eligible() != m.eligible || e.flaps != m.flaps {
 				t.Fatalf("seed %d step %d: machine %+v, model %+v", seed, i, e, m)
 			}
-			if (ev != nothing) != (was.state.Eligible() != e.state.Eligible()) || (ev == cameUp) && !e.state.Eligible() {
+			if (ev == wentDown || ev == cameUp) != (was.state.Eligible() != e.state.Eligible()) || (ev == cameUp) && !e.state.Eligible() {
+				t.Fatalf("seed %d step %d: event %v from %v to %v", seed, i, ev, was.state, e.state)
+			}
+			if (ev == beganPassing) != (was.state == Down && e.state == Recovering) || (ev == stoppedPassing) != (was.state == Recovering && e.state == Down) {
 				t.Fatalf("seed %d step %d: event %v from %v to %v", seed, i, ev, was.state, e.state)
 			}
 			if ev == cameUp && now.Sub(e.downAt) < was.hold(hold) {

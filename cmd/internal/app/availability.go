@@ -166,6 +166,7 @@ func (v *availability) forget() {
 // changed publishes changes of health, in order. They are durable first; when they
 // cannot be made so, they are published all the same: a dead replica must be left.
 func (v *availability) changed(changes []health.Change) {
+	changes = slices.DeleteFunc(changes, func(c health.Change) bool { return c.State.Eligible() == c.Was.Eligible() })
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	events := make([]ledger.Event, 0, len(changes))
@@ -174,7 +175,7 @@ func (v *availability) changed(changes []health.Change) {
 		if len(members) == 0 {
 			continue // gone with the last reload
 		}
-		if c.Up && v.manual(members[0]) {
+		if c.State == health.Up && v.manual(members[0]) {
 			v.parked[c.Endpoint] = true
 			v.logChange("replica has recovered and waits for portolan failback", c, members)
 			continue
@@ -182,18 +183,18 @@ func (v *availability) changed(changes []health.Change) {
 		events = append(events, v.verdict(c, members))
 	}
 	v.record.append(context.Background(), events...)
-	if slices.ContainsFunc(changes, func(c health.Change) bool { return c.Up }) {
+	if slices.ContainsFunc(changes, func(c health.Change) bool { return c.State == health.Up }) {
 		v.save()
 	}
 	zones := make(map[uint32]bool)
 	for _, c := range changes {
 		members := v.world.Compiled.Members(c.Endpoint)
-		if c.Up && v.parked[c.Endpoint] || len(members) == 0 {
+		if c.State == health.Up && v.parked[c.Endpoint] || len(members) == 0 {
 			continue
 		}
-		v.setDown(c.Endpoint, !c.Up, zones)
+		v.setDown(c.Endpoint, c.State != health.Up, zones)
 		msg := "replica is down"
-		if c.Up {
+		if c.State == health.Up {
 			msg = "replica is up"
 		}
 		v.logChange(msg, c, members)
@@ -204,7 +205,7 @@ func (v *availability) changed(changes []health.Change) {
 // verdict is the ledger's event for a change.
 func (v *availability) verdict(c health.Change, members []compile.Member) ledger.Event {
 	e := ledger.Event{Kind: ledger.Down, Endpoint: c.Endpoint, DecidedAt: c.At, By: "health", Why: c.Reason, Flaps: c.Flaps}
-	if c.Up {
+	if c.State == health.Up {
 		e.Kind = ledger.Up
 	}
 	subject := v.subject(members[0])
@@ -325,7 +326,7 @@ func (v *availability) raise(zones map[uint32]bool) {
 func (v *availability) logChange(msg string, c health.Change, members []compile.Member) {
 	subject := v.subject(members[0])
 	level := slog.LevelWarn
-	if c.Up {
+	if c.State == health.Up {
 		level = slog.LevelInfo
 	}
 	//nolint:sloglint // one of three fixed texts

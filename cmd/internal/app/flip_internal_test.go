@@ -37,7 +37,11 @@ func BenchmarkFlip(b *testing.B) {
 		var publishing time.Duration
 		up := false
 		for b.Loop() {
-			a.availability.changed([]health.Change{{Endpoint: key, Up: up, At: time.Now(), Reason: "benchmark"}})
+			change := health.Change{Endpoint: key, State: health.Down, Was: health.Up, At: time.Now(), Reason: "benchmark"}
+			if up {
+				change.State, change.Was = health.Up, health.Recovering
+			}
+			a.availability.changed([]health.Change{change})
 			live := w.Compiled.Snapshot.Live[n-1].Masks()
 			if live.Up.Has(w.Compiled.Members(key)[n-1].Region) != up {
 				b.Fatal("not published")
