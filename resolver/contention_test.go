@@ -124,7 +124,7 @@ func disturb(s *server, stop <-chan struct{}) {
 		}
 		m := s.s.Live[n].Masks()
 		m.Routed ^= 1
-		s.s.Live[n].Change(m, clock.Add(time.Duration(i)*time.Millisecond))
+		s.s.Live[n].Change(m, clock.Add(time.Duration(i)*time.Millisecond), false)
 		if i%100 == 0 {
 			s.s.Holds.Each(func(decide.Key, decide.Entry) {})
 		}

@@ -37,7 +37,7 @@ func TestHeldAndExplained(t *testing.T) {
 	}
 	drained := s.s.Live[registry].Masks()
 	drained.Routed = drained.Routed.With(s.region("westus"), false)
-	s.s.Live[registry].Change(drained, clock.Add(10*time.Second))
+	s.s.Live[registry].Change(drained, clock.Add(10*time.Second), false)
 	if got := ask("own.example.", dns.TypeA, clock.Add(20*time.Second)); !strings.Contains(got, "192.0.2.110") {
 		t.Errorf("%s, want westus, for the client is held", got)
 	}

@@ -26,13 +26,13 @@ func (w *Worker) global(p *reply, node *zone.Node, z *zone.Zone, from netip.Addr
 		return
 	case decide.AllDown:
 		p.ede = edeNoHealthy
-	case decide.Nearest, decide.Held:
+	case decide.Nearest, decide.LastResort, decide.Held:
 	}
 	p.scope = c.scopeFor(r)
 	replica := p.s.replica(r, region)
 	if p.appendReplica(replica, node, z) {
 		w.counters.answered(replica.Slot, now)
-		if outcome == decide.AllDown {
+		if outcome == decide.AllDown || outcome == decide.LastResort {
 			w.counters.allDown.Add(1)
 		}
 	}

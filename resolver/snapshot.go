@@ -142,11 +142,11 @@ const staleAfter = 15 * time.Second
 // were not.
 func (a *Addresses) Stale(now time.Time) bool { return now.After(a.Until.Add(staleAfter)) }
 
-// Availability is what is known of the replicas of one registry now: two masks,
-// which a query reads once each, and what they were lately, which only the rare
+// Availability is what is known of the replicas of one registry now: masks, which a
+// query reads once each, and what they were lately, which only the rare
 // query of a client whose replica is no longer the nearest reads.
 type Availability struct {
-	routed, up atomic.Uint64
+	routed, up, resort atomic.Uint64
 	// Deadlines are the ends of holds that the operator has set; nil for none. They
 	// stand beside the masks: a verdict that concerns many registries reads both.
 	Deadlines atomic.Pointer[decide.Deadlines]
@@ -156,28 +156,31 @@ type Availability struct {
 
 // Masks returns the masks as of now.
 func (a *Availability) Masks() decide.Masks {
-	return decide.Masks{Routed: decide.Mask(a.routed.Load()), Up: decide.Mask(a.up.Load())}
+	return decide.Masks{Routed: decide.Mask(a.routed.Load()), Up: decide.Mask(a.up.Load()), Resort: decide.Mask(a.resort.Load())}
 }
 
-// Set publishes both masks without remembering it as a change: the state that a
+// Set publishes masks without remembering it as a change: the state that a
 // snapshot begins with. Calls must not run at the same time as one another.
 func (a *Availability) Set(m decide.Masks) {
 	if a.routed.Load() != uint64(m.Routed) { // most changes are of health, and a store costs more
 		a.routed.Store(uint64(m.Routed))
 	}
+	if a.resort.Load() != uint64(m.Resort) {
+		a.resort.Store(uint64(m.Resort)) // before Up: it counts where none is up
+	}
 	a.up.Store(uint64(m.Up))
 }
 
-// Change publishes both masks as a change that takes effect at the given moment,
-// and reports whether it is one. The history is written first: a query that reads
+// Change publishes masks as a change that takes effect at the given moment, which is
+// a reason to hold clients unless free is true, and reports whether it is one. The history is written first: a query that reads
 // the new masks finds the change there. The zone's serial is for the caller to
 // raise. Calls must not run at the same time as one another.
-func (a *Availability) Change(m decide.Masks, at time.Time) (changed bool) {
+func (a *Availability) Change(m decide.Masks, at time.Time, free bool) (changed bool) {
 	was := a.Masks()
 	if was == m {
 		return false
 	}
-	a.History.Note(decide.Change{At: uint32(at.Unix()), Masks: m}, was.Up&^m.Up != 0)
+	a.History.Note(decide.Change{At: uint32(at.Unix()), Masks: m, Free: free}, was.Up&^m.Up != 0)
 	a.Set(m)
 	return true
 }
@@ -188,7 +191,7 @@ func (s *Snapshot) SetUp(registry int, region uint8, up bool, at time.Time) (cha
 	a := &s.Live[registry]
 	m := a.Masks()
 	m.Up = m.Up.With(region, up)
-	return a.Change(m, at)
+	return a.Change(m, at, false)
 }
 
 // RaiseSerial raises the serial of a zone, to the Unix time where that is

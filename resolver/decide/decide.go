@@ -26,6 +26,22 @@ type Masks struct {
 	// Up holds the replicas that health has not taken out. Never-probed replicas
 	// are up.
 	Up Mask
+	// Resort holds what is answered while no routed replica is up: the best of the
+	// rest, as those that pass their probes and wait for the end of their recovery
+	// hold. It is empty if all are equally bad, and not looked at otherwise.
+	Resort Mask
+}
+
+// Candidates returns the replicas that a client may be given: the first of its rank
+// is. It is empty only if the operator has taken every replica out.
+func (m Masks) Candidates() Mask {
+	switch up := m.Routed & m.Up; {
+	case up != 0 || m.Routed == 0:
+		return up
+	case m.Resort != 0:
+		return m.Resort
+	}
+	return m.Routed
 }
 
 // Outcome says how a decision came about.
@@ -34,14 +50,16 @@ type Outcome uint8
 const (
 	// Nearest means: the first routed replica that is up.
 	Nearest Outcome = iota
-	// AllDown means: no routed replica is up; the first routed one is answered as if
-	// all were.
+	// LastResort means: no routed replica is up; one that works is answered.
+	LastResort
+	// AllDown means: no routed replica is up, and none is known to work; the first
+	// routed one is answered as if all were up.
 	AllDown
 	// Held means: the client is kept on the replica it had, although another is
 	// first now. Only [Holds.Serve] leads to it.
 	Held
-	// NoneUp means: no routed replica is up and the registry prefers NODATA to a dead
-	// replica. There is no region.
+	// NoneUp means: no routed replica is up, none is known to work, and the registry
+	// prefers NODATA to a dead replica. There is no region.
 	NoneUp
 	// NoneRouted means: the operator has taken every replica out. There is no region.
 	NoneRouted
@@ -50,6 +68,8 @@ const (
 // String returns the outcome as explanations print it.
 func (o Outcome) String() string {
 	switch o {
+	case LastResort:
+		return "last-resort"
 	case AllDown:
 		return "all-down"
 	case Held:
@@ -63,7 +83,7 @@ func (o Outcome) String() string {
 	return "nearest"
 }
 
-// AllDownPolicy says what to answer when no routed replica is up.
+// AllDownPolicy says what to answer when no routed replica is up or known to work.
 type AllDownPolicy uint8
 
 const (
@@ -77,15 +97,18 @@ const (
 // was found. rank lists region numbers, nearest first, and must hold every region
 // in m; the region is meaningless for NoneUp and NoneRouted.
 func Choose(rank []uint8, m Masks, policy AllDownPolicy) (region uint8, o Outcome) {
-	candidates := m.Routed & m.Up
-	if candidates == 0 {
+	candidates := m.Candidates()
+	if m.Routed&m.Up == 0 {
 		switch {
 		case m.Routed == 0:
 			return 0, NoneRouted
+		case m.Resort != 0:
+			o = LastResort
 		case policy == ServeNothing:
 			return 0, NoneUp
+		default:
+			o = AllDown
 		}
-		candidates, o = m.Routed, AllDown
 	}
 	for _, r := range rank {
 		if candidates.Has(r) {

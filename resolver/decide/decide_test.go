@@ -14,14 +14,19 @@ func TestChoose(t *testing.T) {
 		region  uint8
 		outcome Outcome
 	}{
-		{"nearest", Masks{0b111, 0b111}, ServeNearest, 2, Nearest},
-		{"nearest is down", Masks{0b111, 0b011}, ServeNearest, 0, Nearest},
-		{"nearest is not routed", Masks{0b011, 0b111}, ServeNearest, 0, Nearest},
-		{"up but not routed does not count", Masks{0b010, 0b101}, ServeNearest, 1, AllDown},
-		{"all down", Masks{0b111, 0}, ServeNearest, 2, AllDown},
-		{"all down, nothing served", Masks{0b111, 0}, ServeNothing, 0, NoneUp},
-		{"none routed", Masks{0, 0b111}, ServeNearest, 0, NoneRouted},
-		{"none routed wins over the policy", Masks{0, 0}, ServeNothing, 0, NoneRouted},
+		{"nearest", Masks{Routed: 0b111, Up: 0b111}, ServeNearest, 2, Nearest},
+		{"nearest is down", Masks{Routed: 0b111, Up: 0b011}, ServeNearest, 0, Nearest},
+		{"nearest is not routed", Masks{Routed: 0b011, Up: 0b111}, ServeNearest, 0, Nearest},
+		{"up but not routed does not count", Masks{Routed: 0b010, Up: 0b101}, ServeNearest, 1, AllDown},
+		{"all down", Masks{Routed: 0b111, Up: 0}, ServeNearest, 2, AllDown},
+		{"all down, nothing served", Masks{Routed: 0b111, Up: 0}, ServeNothing, 0, NoneUp},
+		{"all down but one that works", Masks{Routed: 0b111, Resort: 0b010}, ServeNearest, 1, LastResort},
+		{"what works is served even so", Masks{Routed: 0b111, Resort: 0b010}, ServeNothing, 1, LastResort},
+		{"a last resort need not be routed", Masks{Routed: 0b011, Up: 0b100, Resort: 0b100}, ServeNearest, 2, LastResort},
+		{"one that is up goes first", Masks{Routed: 0b111, Up: 0b001, Resort: 0b110}, ServeNearest, 0, Nearest},
+		{"without routing there is no last resort", Masks{Up: 0b111, Resort: 0b111}, ServeNearest, 0, NoneRouted},
+		{"none routed", Masks{Routed: 0, Up: 0b111}, ServeNearest, 0, NoneRouted},
+		{"none routed wins over the policy", Masks{Routed: 0, Up: 0}, ServeNothing, 0, NoneRouted},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			region, outcome := Choose(rank, tt.masks, tt.policy)
@@ -43,7 +48,7 @@ func TestOnlyTheLossOfTheAnswerMoves(t *testing.T) {
 			rank[i] = uint8(r)
 		}
 		all := ^Mask(0) >> (MaxRegions - len(rank))
-		m := Masks{Mask(rng.Uint64()) & all, Mask(rng.Uint64()) & all}
+		m := Masks{Routed: Mask(rng.Uint64()) & all, Up: Mask(rng.Uint64()) & all}
 		region, outcome := Choose(rank, m, ServeNearest)
 		if outcome != Nearest {
 			continue
@@ -55,7 +60,7 @@ func TestOnlyTheLossOfTheAnswerMoves(t *testing.T) {
 		if other == region {
 			continue
 		}
-		if again, _ := Choose(rank, Masks{m.Routed, m.Up.With(other, false)}, ServeNearest); again != region {
+		if again, _ := Choose(rank, Masks{Routed: m.Routed, Up: m.Up.With(other, false)}, ServeNearest); again != region {
 			t.Fatalf("the loss of region %d moved the answer from %d to %d", other, region, again)
 		}
 	}
@@ -75,7 +80,7 @@ func BenchmarkChoose(b *testing.B) {
 	for i := range rank {
 		rank[i] = uint8(i)
 	}
-	m := Masks{1<<15 | 1<<40, ^Mask(0)}
+	m := Masks{Routed: 1<<15 | 1<<40, Up: ^Mask(0)}
 	for b.Loop() {
 		Choose(rank, m, ServeNearest)
 	}

@@ -10,14 +10,14 @@ import (
 func TestAReplicaThatIsGone(t *testing.T) {
 	w := newWorld(t)
 	w.ask(1000, 0)
-	w.s.Configured, w.s.Masks, w.s.Rank = 0b110, Masks{0b110, 0b110}, []uint8{1, 2}
+	w.s.Configured, w.s.Masks, w.s.Rank = 0b110, Masks{Routed: 0b110, Up: 0b110}, []uint8{1, 2}
 	w.ask(1001, 1)
 
 	w = newWorld(t)
 	w.ask(1000, 0)
 	local := *w.s.Local
 	local[0] = None
-	w.s.Local, w.s.Rank, w.s.Configured, w.s.Masks = &local, []uint8{1, 2}, 0b110, Masks{0b110, 0b110}
+	w.s.Local, w.s.Rank, w.s.Configured, w.s.Masks = &local, []uint8{1, 2}, 0b110, Masks{Routed: 0b110, Up: 0b110}
 	if region, e, held := w.h.Peek(w.key, 1, 1001, &w.s); region != 1 || held || e.Until != 0 {
 		t.Errorf("region %d, held %v, %+v", region, held, e)
 	}
@@ -101,7 +101,7 @@ func TestALockedBucketIsWaitedFor(t *testing.T) {
 func TestHistoryIsReadWhole(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	var h History
-	h.Note(Change{At: 1, Masks: Masks{1, 1}}, false)
+	h.Note(Change{At: 1, Masks: Masks{Routed: 1, Up: 1}}, false)
 	h.version.Add(1) // as Note begins
 	got := make(chan uint32)
 	reading := make(chan struct{})

@@ -23,14 +23,18 @@ type History struct {
 }
 
 type noted struct {
-	at         atomic.Uint32
-	routed, up atomic.Uint64
+	at                 atomic.Uint32
+	free               atomic.Bool
+	routed, up, resort atomic.Uint64
 }
 
 // Change is the masks of a registry from a moment on.
 type Change struct {
 	At    uint32 // Unix seconds
 	Masks Masks
+	// Free is set for a change that is no reason to hold a client on what it had: the
+	// end of an outage of all replicas brings every client back to where it was.
+	Free bool
 }
 
 // Note remembers that the masks were these from at on. died says that a replica
@@ -44,8 +48,10 @@ func (h *History) Note(c Change, died bool) {
 	}
 	slot := &h.ring[n%historySize]
 	slot.at.Store(c.At)
+	slot.free.Store(c.Free)
 	slot.routed.Store(uint64(c.Masks.Routed))
 	slot.up.Store(uint64(c.Masks.Up))
+	slot.resort.Store(uint64(c.Masks.Resort))
 	h.count.Store(n + 1)
 	if died {
 		h.stamp(was&^c.Masks.Up, c)
@@ -64,6 +70,14 @@ func (h *History) stamp(lost Mask, c Change) {
 	}
 }
 
+// Down returns when a replica last went down, in Unix seconds; 0 if it never did.
+func (h *History) Down(region uint8) uint32 { return h.downs[region].Load() }
+
+// SetDown replaces what [History.Down] returns: a death turns out to be part of an
+// outage of all replicas, or not to be after all. It must not run at the same time
+// as Note.
+func (h *History) SetDown(region uint8, at uint32) { h.downs[region].Store(at) }
+
 // Carry makes h, which nobody reads yet, what from is in a configuration with other
 // region numbers: local gives the new number of each old one, [MaxRegions] or more
 // for a region that is gone. Unlike noting the changes again it keeps deaths, and
@@ -74,6 +88,8 @@ func (h *History) Carry(from *History, local *[MaxRegions]uint8) {
 	}
 	for i := range from.ring {
 		h.ring[i].at.Store(from.ring[i].at.Load())
+		h.ring[i].free.Store(from.ring[i].free.Load())
+		h.ring[i].resort.Store(uint64(renumber(Mask(from.ring[i].resort.Load()), local)))
 		h.ring[i].routed.Store(uint64(renumber(Mask(from.ring[i].routed.Load()), local)))
 		h.ring[i].up.Store(uint64(renumber(Mask(from.ring[i].up.Load()), local)))
 	}
@@ -116,7 +132,10 @@ func (h *History) read() (changes [historySize]Change, n int, total uint32) {
 		n = int(min(total, historySize))
 		for i := range n {
 			slot := &h.ring[(total-uint32(n)+uint32(i))%historySize]
-			changes[i] = Change{slot.at.Load(), Masks{Mask(slot.routed.Load()), Mask(slot.up.Load())}}
+			changes[i] = Change{
+				At: slot.at.Load(), Free: slot.free.Load(),
+				Masks: Masks{Mask(slot.routed.Load()), Mask(slot.up.Load()), Mask(slot.resort.Load())},
+			}
 		}
 		if version&1 == 0 && h.version.Load() == version {
 			return changes, n, total

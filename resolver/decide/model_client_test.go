@@ -166,7 +166,7 @@ func (n *node) replay(m *model) {
 	n.history = &History{}
 	for _, c := range m.log {
 		if c.At+4*3600 > m.now {
-			n.history.Note(Change{c.At, m.translate(c.Masks)}, c.died)
+			n.history.Note(Change{At: c.At, Masks: m.translate(c.Masks)}, c.died)
 		}
 	}
 }

@@ -9,8 +9,8 @@ import "testing"
 func TestNoReplicaAtAllIsAChangeForRegionZero(t *testing.T) {
 	w := newWorld(t)
 	w.ask(1000, 0)
-	w.change(1100, Masks{0, 0b111})
-	w.change(1350, Masks{0b110, 0b111}) // later than the idle time
+	w.change(1100, Masks{Routed: 0, Up: 0b111})
+	w.change(1350, Masks{Routed: 0b110, Up: 0b111}) // later than the idle time
 	w.ask(1400, 0)
 }
 
@@ -18,10 +18,10 @@ func TestNoReplicaAtAllIsAChangeForRegionZero(t *testing.T) {
 func TestAForgottenDeathIsADeath(t *testing.T) {
 	w := newWorld(t)
 	w.ask(1000, 0)
-	w.change(1010, Masks{0b111, 0b110})
-	w.change(1011, Masks{0b111, 0b111})
+	w.change(1010, Masks{Routed: 0b111, Up: 0b110})
+	w.change(1011, Masks{Routed: 0b111, Up: 0b111})
 	for i := range uint32(historySize) {
-		w.change(1020+i, Masks{0b110 + Mask(i%2)<<3, 0b111})
+		w.change(1020+i, Masks{Routed: 0b110 + Mask(i%2)<<3, Up: 0b111})
 	}
 	w.ask(1040, 1)
 }
@@ -30,12 +30,12 @@ func TestAForgottenDeathIsADeath(t *testing.T) {
 // another's, is not this one's.
 func TestTheDeathOfAnotherReplicaIsNone(t *testing.T) {
 	w := newWorld(t)
-	w.change(900, Masks{0b111, 0b110})
-	w.change(1000, Masks{0b111, 0b110 &^ 0b100})
-	w.change(1000, Masks{0b111, 0b011})
+	w.change(900, Masks{Routed: 0b111, Up: 0b110})
+	w.change(1000, Masks{Routed: 0b111, Up: 0b110 &^ 0b100})
+	w.change(1000, Masks{Routed: 0b111, Up: 0b011})
 	w.ask(1000, 0)
-	w.change(1010, Masks{0b111, 0b001}) // 1 dies
-	w.change(1020, Masks{0b110, 0b011}) // 0 is drained, 1 is back
+	w.change(1010, Masks{Routed: 0b111, Up: 0b001}) // 1 dies
+	w.change(1020, Masks{Routed: 0b110, Up: 0b011}) // 0 is drained, 1 is back
 	w.ask(1030, 0)
 }
 
@@ -43,11 +43,11 @@ func TestTheDeathOfAnotherReplicaIsNone(t *testing.T) {
 // deaths, and that there was more than it remembers.
 func TestCarryKeepsWhatAHistoryKnows(t *testing.T) {
 	w := newWorld(t)
-	w.change(500, Masks{0b111, 0b011}) // 2 dies
-	w.change(510, Masks{0b111, 0b111})
+	w.change(500, Masks{Routed: 0b111, Up: 0b011}) // 2 dies
+	w.change(510, Masks{Routed: 0b111, Up: 0b111})
 	w.ask(1000, 0)
 	for i := range uint32(20) {
-		w.change(1010+i, Masks{0b110 - Mask(i%2)<<2, 0b111})
+		w.change(1010+i, Masks{Routed: 0b110 - Mask(i%2)<<2, Up: 0b111})
 	}
 	local := [MaxRegions]uint8{0: 1, 1: 2, 2: 0}
 	for i := range local[3:] {
@@ -61,7 +61,7 @@ func TestCarryKeepsWhatAHistoryKnows(t *testing.T) {
 		t.Fatalf("%d changes, last death at %d, of %d", len(got), died, carried.downs[0].Load())
 	}
 	for i := range all {
-		want := Change{all[i].At, Masks{renumber(all[i].Masks.Routed, &local), 0b111}}
+		want := Change{At: all[i].At, Masks: Masks{Routed: renumber(all[i].Masks.Routed, &local), Up: 0b111}}
 		if got[i] != want || want.Masks.Routed.Count() != all[i].Masks.Routed.Count() {
 			t.Errorf("change %d is %v, want %v", i, got[i], want)
 		}

@@ -96,8 +96,8 @@ func TestI9MemoryIsBounded(t *testing.T) {
 		allocations := testing.AllocsPerRun(20_000, func() {
 			now += uint32(rng.IntN(2))
 			if rng.IntN(100) == 0 {
-				next := Masks{Mask(rng.IntN(7)) + 1, Mask(rng.IntN(8))}
-				w.history.Note(Change{now, next}, w.s.Masks.Up&^next.Up != 0)
+				next := Masks{Routed: Mask(rng.IntN(7)) + 1, Up: Mask(rng.IntN(8))}
+				w.history.Note(Change{At: now, Masks: next}, w.s.Masks.Up&^next.Up != 0)
 				w.s.Masks = next
 			}
 			// Some units come back, most are met once.

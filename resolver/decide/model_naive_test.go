@@ -181,6 +181,9 @@ func (n *naive) adopt(m *model, u *unit) {
 // note logs what is decided from now on.
 func (n *naive) note(m *model, died Mask, swap bool) {
 	e := naiveEvent{at: m.now, died: died, live: m.masks.Up & m.setup.configured, routed: m.masks.Routed, swap: swap}
+	if m.masks.Routed&m.masks.Up == 0 {
+		e.live |= m.masks.Routed // all are down: none of them more than another
+	}
 	for i := range e.base {
 		base, outcome := m.base(&unit{locality: i})
 		e.base[i] = int(base)
@@ -229,7 +232,7 @@ type query struct {
 func newScript(rng *rand.Rand, units int) scripted {
 	s := scripted{policy: Policy{Idle: 300, Hold: 900, Renewals: uint8(1 + rng.IntN(4))}}
 	now := uint32(modelStart)
-	m := Masks{0b1111, 0b1111}
+	m := Masks{Routed: 0b1111, Up: 0b1111}
 	for range 3000 {
 		now += uint32(rng.IntN(40))
 		if rng.IntN(40) == 0 {
@@ -241,7 +244,7 @@ func newScript(rng *rand.Rand, units int) scripted {
 			if m.Routed == 0 {
 				m.Routed = 0b1111
 			}
-			s.changes = append(s.changes, Change{now, m})
+			s.changes = append(s.changes, Change{At: now, Masks: m})
 		}
 		s.queries = append(s.queries, query{now, uint64(rng.IntN(units))})
 	}
@@ -257,7 +260,7 @@ func (s *scripted) play(h *Holds, queries []query, watch func(q query, base, reg
 	}
 	history := &History{}
 	situation := Situation{
-		Rank: []uint8{2, 0, 3, 1}, Masks: Masks{0b1111, 0b1111}, Policy: s.policy, Configured: 0b1111,
+		Rank: []uint8{2, 0, 3, 1}, Masks: Masks{Routed: 0b1111, Up: 0b1111}, Policy: s.policy, Configured: 0b1111,
 		History: history, Stable: &identity, Local: &identity,
 	}
 	answers := make(map[uint64][]uint8)

@@ -169,9 +169,9 @@ func (m *model) publish() {
 		}
 	}
 	m.masks = next
-	m.log = append(m.log, noting{Change{m.now, next}, lost != 0})
+	m.log = append(m.log, noting{Change{At: m.now, Masks: next}, lost != 0})
 	for _, n := range m.nodes {
-		n.history.Note(Change{m.now, m.translate(next)}, lost != 0)
+		n.history.Note(Change{At: m.now, Masks: m.translate(next)}, lost != 0)
 	}
 	if lost != 0 {
 		m.counts.deaths++

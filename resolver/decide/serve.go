@@ -49,6 +49,7 @@ type Deadlines [MaxRegions]uint32
 // The rule, for a unit that was given another replica before:
 //
 //   - it is dead, died since, or is gone: move to base, at once;
+//   - base moved away from it because an outage of all replicas ended: the same;
 //   - it lives, and base moved away from it by a voluntary change within Idle
 //     seconds after the unit was last seen: hold it there, for Hold seconds;
 //   - a hold whose end comes while the unit is active is renewed, up to Renewals
@@ -150,7 +151,7 @@ func (s *Situation) periods(region uint8) uint8 {
 // alive reports whether a replica can be answered now and has not died since the
 // unit was last given it.
 func (s *Situation) alive(region uint8, since uint32) bool {
-	if !s.Configured.Has(region) || !s.Masks.Up.Has(region) {
+	if !s.Configured.Has(region) || !(s.Masks.Up | s.Masks.Candidates()).Has(region) {
 		return false
 	}
 	// A death in the very second in which the unit was seen counts: leaving a replica
@@ -161,8 +162,10 @@ func (s *Situation) alive(region uint8, since uint32) bool {
 // movedAt returns when base first moved away from region after since: the first
 // change of masks under which another region comes first, or the first
 // replacement of configuration or data. Both err to the early side, which holds a
-// client rather than moves it.
+// client rather than moves it. It returns false if nothing did, or if that was the
+// end of an outage.
 func (s *Situation) movedAt(region uint8, since uint32) (at uint32, ok bool) {
+	free := false
 	for _, swap := range s.Swaps {
 		if swap >= since {
 			at, ok = swap, true
@@ -174,12 +177,15 @@ func (s *Situation) movedAt(region uint8, since uint32) (at uint32, ok bool) {
 			return false
 		}
 		if chosen, o := Choose(s.Rank, c.Masks, s.AllDown); chosen != region || o > AllDown {
-			at, ok = c.At, true
+			at, ok, free = c.At, true, c.Free
 			return false
 		}
 		return true
 	})
-	if !complete {
+	switch {
+	case free:
+		return 0, false
+	case !complete:
 		return since, true
 	}
 	return at, ok

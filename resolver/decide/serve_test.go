@@ -22,7 +22,7 @@ func newWorld(t *testing.T) *world {
 		identity[i] = uint8(i)
 	}
 	w.s = Situation{
-		Rank: []uint8{0, 1, 2}, Masks: Masks{0b111, 0b111}, Configured: 0b111,
+		Rank: []uint8{0, 1, 2}, Masks: Masks{Routed: 0b111, Up: 0b111}, Configured: 0b111,
 		Policy: Policy{Idle: 300, Hold: 900, Renewals: 4}, History: &w.history, Stable: &identity, Local: &identity,
 	}
 	return w
@@ -30,7 +30,7 @@ func newWorld(t *testing.T) *world {
 
 // change publishes new masks at a moment.
 func (w *world) change(at uint32, m Masks) {
-	w.history.Note(Change{at, m}, w.s.Masks.Up&^m.Up != 0)
+	w.history.Note(Change{At: at, Masks: m}, w.s.Masks.Up&^m.Up != 0)
 	w.s.Masks = m
 }
 
@@ -46,7 +46,7 @@ func (w *world) ask(now uint32, want uint8) {
 func TestAnActiveUnitIsHeldThroughADrain(t *testing.T) {
 	w := newWorld(t)
 	w.ask(1000, 0)
-	w.change(1100, Masks{0b110, 0b111}) // 0 is drained
+	w.change(1100, Masks{Routed: 0b110, Up: 0b111}) // 0 is drained
 	w.ask(1101, 0)
 	w.ask(1999, 0) // held until 1100+900; the next period begins, for it was active
 	for now := uint32(2000); now < 1100+4*900; now += 200 {
@@ -59,14 +59,14 @@ func TestAnActiveUnitIsHeldThroughADrain(t *testing.T) {
 func TestAnIdleUnitMoves(t *testing.T) {
 	w := newWorld(t)
 	w.ask(1000, 0)
-	w.change(1301, Masks{0b110, 0b111})
+	w.change(1301, Masks{Routed: 0b110, Up: 0b111})
 	w.ask(1302, 1)
 }
 
 func TestAHoldEndsWithSilence(t *testing.T) {
 	w := newWorld(t)
 	w.ask(1000, 0)
-	w.change(1100, Masks{0b110, 0b111})
+	w.change(1100, Masks{Routed: 0b110, Up: 0b111})
 	w.ask(1200, 0)
 	w.ask(2000, 1) // due at 2000, and silent for longer than the idle time before
 }
@@ -74,29 +74,29 @@ func TestAHoldEndsWithSilence(t *testing.T) {
 func TestADeadReplicaIsLeftAtOnce(t *testing.T) {
 	w := newWorld(t)
 	w.ask(1000, 0)
-	w.change(1010, Masks{0b111, 0b110})
+	w.change(1010, Masks{Routed: 0b111, Up: 0b110})
 	w.ask(1011, 1)
-	w.change(1700, Masks{0b111, 0b111}) // back, after its recovery hold
-	w.ask(1701, 0)                      // silent for 690 s: not held
+	w.change(1700, Masks{Routed: 0b111, Up: 0b111}) // back, after its recovery hold
+	w.ask(1701, 0)                                  // silent for 690 s: not held
 	w.ask(1702, 0)
 }
 
 func TestNobodyGoesBackByAHold(t *testing.T) {
 	w := newWorld(t)
 	w.ask(1000, 0)
-	w.change(1100, Masks{0b110, 0b111}) // drained: held on 0
+	w.change(1100, Masks{Routed: 0b110, Up: 0b111}) // drained: held on 0
 	w.ask(1150, 0)
-	w.change(1200, Masks{0b110, 0b110}) // and dead
-	w.change(1230, Masks{0b110, 0b111}) // and well again, all between two queries
+	w.change(1200, Masks{Routed: 0b110, Up: 0b110}) // and dead
+	w.change(1230, Masks{Routed: 0b110, Up: 0b111}) // and well again, all between two queries
 	w.ask(1250, 1)
 	w.ask(1260, 1)
 }
 
 func TestARecoveryDoesNotPullActiveUnitsBack(t *testing.T) {
 	w := newWorld(t)
-	w.change(900, Masks{0b111, 0b110})
+	w.change(900, Masks{Routed: 0b111, Up: 0b110})
 	w.ask(1000, 1)
-	w.change(1200, Masks{0b111, 0b111})
+	w.change(1200, Masks{Routed: 0b111, Up: 0b111})
 	w.ask(1201, 1)
 	w.ask(1400, 1)
 	w.ask(1400+901, 0)
@@ -107,9 +107,9 @@ func TestARecoveryDoesNotPullActiveUnitsBack(t *testing.T) {
 func TestOvertimeEndsWithSilence(t *testing.T) {
 	const event, period = 1200, 900
 	w := newWorld(t)
-	w.change(900, Masks{0b111, 0b110})
+	w.change(900, Masks{Routed: 0b111, Up: 0b110})
 	w.ask(1150, 1)
-	w.change(event, Masks{0b111, 0b111})
+	w.change(event, Masks{Routed: 0b111, Up: 0b111})
 	at := uint32(event)
 	for ; at < event+8*period; at += 60 {
 		w.ask(at, 1)
@@ -117,9 +117,9 @@ func TestOvertimeEndsWithSilence(t *testing.T) {
 	w.ask(at, 0)
 
 	w = newWorld(t)
-	w.change(900, Masks{0b111, 0b110})
+	w.change(900, Masks{Routed: 0b111, Up: 0b110})
 	w.ask(1150, 1)
-	w.change(event, Masks{0b111, 0b111})
+	w.change(event, Masks{Routed: 0b111, Up: 0b111})
 	for at = event; at <= event+4*period; at += 60 {
 		w.ask(at, 1)
 	}
@@ -131,7 +131,7 @@ func TestOvertimeEndsWithSilence(t *testing.T) {
 func TestADrainHasNoOvertime(t *testing.T) {
 	w := newWorld(t)
 	w.ask(1000, 0)
-	w.change(1010, Masks{0b110, 0b111})
+	w.change(1010, Masks{Routed: 0b110, Up: 0b111})
 	for at := uint32(1020); at < 1010+4*900; at += 60 {
 		w.ask(at, 0)
 	}
@@ -141,15 +141,15 @@ func TestADrainHasNoOvertime(t *testing.T) {
 // A drain that comes in the overtime ends it with the period.
 func TestADrainEndsOvertime(t *testing.T) {
 	w := newWorld(t)
-	w.change(900, Masks{0b111, 0b110})
+	w.change(900, Masks{Routed: 0b111, Up: 0b110})
 	w.ask(1150, 1)
-	w.change(1200, Masks{0b111, 0b111})
+	w.change(1200, Masks{Routed: 0b111, Up: 0b111})
 	at := uint32(1200)
 	for ; at < 1200+5*900; at += 60 {
 		w.ask(at, 1)
 	}
 	w.ask(at, 1)
-	w.change(at+1, Masks{0b101, 0b111})
+	w.change(at+1, Masks{Routed: 0b101, Up: 0b111})
 	for ; at < 1200+6*900; at += 60 {
 		w.ask(at, 1)
 	}
@@ -159,7 +159,7 @@ func TestADrainEndsOvertime(t *testing.T) {
 func TestADeadlineCutsAHold(t *testing.T) {
 	w := newWorld(t)
 	w.ask(1000, 0)
-	w.change(1010, Masks{0b110, 0b111})
+	w.change(1010, Masks{Routed: 0b110, Up: 0b111})
 	w.ask(1011, 0)
 	w.s.Deadlines = &Deadlines{0: 1100}
 	w.ask(1099, 0)
@@ -178,7 +178,7 @@ func TestARemovedReplicaIsLeftAtOnce(t *testing.T) {
 	w := newWorld(t)
 	w.ask(1000, 0)
 	w.s.Configured, w.s.Swaps = 0b110, []uint32{1100}
-	w.change(1100, Masks{0b110, 0b110})
+	w.change(1100, Masks{Routed: 0b110, Up: 0b110})
 	w.ask(1101, 1)
 }
 
@@ -187,7 +187,7 @@ func TestForgottenChangesHold(t *testing.T) {
 	w := newWorld(t)
 	w.ask(1000, 0)
 	for i := range uint32(20) {
-		m := Masks{0b110, 0b111}
+		m := Masks{Routed: 0b110, Up: 0b111}
 		if i%2 == 1 {
 			m.Routed = 0b010
 		}
@@ -199,7 +199,7 @@ func TestForgottenChangesHold(t *testing.T) {
 func TestServeDoesNotAllocate(t *testing.T) {
 	w := newWorld(t)
 	w.ask(1000, 0)
-	w.change(1010, Masks{0b110, 0b111})
+	w.change(1010, Masks{Routed: 0b110, Up: 0b111})
 	base, _ := Choose(w.s.Rank, w.s.Masks, w.s.AllDown)
 	now := uint32(1011)
 	if n := testing.AllocsPerRun(100, func() {
@@ -274,7 +274,7 @@ func TestConcurrentUse(t *testing.T) {
 	}
 	wg.Go(func() {
 		for i := range uint32(1000) {
-			w.history.Note(Change{1000 + i/5, Masks{0b111, Mask(i%7) + 1}}, true)
+			w.history.Note(Change{At: 1000 + i/5, Masks: Masks{Routed: 0b111, Up: Mask(i%7) + 1}}, true)
 			w.h.Each(func(Key, Entry) {})
 		}
 	})
@@ -301,10 +301,48 @@ func BenchmarkServe(b *testing.B) {
 		}
 	})
 	b.Run("held", func(b *testing.B) {
-		w.s.Masks = Masks{0b110, 0b111}
-		w.history.Note(Change{1001, w.s.Masks}, false)
+		w.s.Masks = Masks{Routed: 0b110, Up: 0b111}
+		w.history.Note(Change{At: 1001, Masks: w.s.Masks}, false)
 		for b.Loop() {
 			w.h.Serve(w.key, 1, 1002, &w.s)
 		}
 	})
+}
+
+// A common outage is over, and the nearest replica comes back later than another: its
+// clients are not held on that other one.
+func TestTheEndOfAnOutageHoldsNobody(t *testing.T) {
+	w := newWorld(t)
+	w.ask(1000, 0)
+	w.change(1010, Masks{Routed: 0b111})
+	w.ask(1015, 0)
+	free := func(at uint32, m Masks) {
+		w.history.Note(Change{At: at, Masks: m, Free: true}, false)
+		w.s.Masks = m
+	}
+	free(1030, Masks{Routed: 0b111, Up: 0b010})
+	w.ask(1031, 1)
+	free(1040, Masks{Routed: 0b111, Up: 0b111})
+	w.ask(1041, 0)
+}
+
+// Deaths that turn out to be a common outage end no hold: the replica that a client
+// was held on comes back, and so does the client.
+func TestAHoldOutlivesACommonOutage(t *testing.T) {
+	w := newWorld(t)
+	w.change(900, Masks{Routed: 0b111, Up: 0b110})
+	w.ask(1000, 1)
+	w.change(1100, Masks{Routed: 0b111, Up: 0b111}) // 0 is back: held on 1
+	w.ask(1110, 1)
+	w.change(1120, Masks{Routed: 0b111, Up: 0b101})
+	w.change(1122, Masks{Routed: 0b111})
+	for r := range uint8(3) {
+		w.history.SetDown(r, 0)
+	}
+	w.ask(1125, 1)
+	w.history.Note(Change{At: 1140, Masks: Masks{Routed: 0b111, Up: 0b111}, Free: true}, false)
+	w.s.Masks = Masks{Routed: 0b111, Up: 0b111}
+	w.ask(1145, 1)
+	w.history.SetDown(1, 1146) // it did die after all
+	w.ask(1147, 0)
 }

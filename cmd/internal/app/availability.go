@@ -284,7 +284,7 @@ func (v *availability) publish(m compile.Member, zones map[uint32]bool) {
 	s := v.world.Compiled.Snapshot
 	live := &s.Live[m.Registry]
 	v.deadline(m)
-	if live.Change(v.masks(m, live.Masks()), v.now()) {
+	if live.Change(v.masks(m, live.Masks()), v.now(), false) {
 		zones[s.Registries[m.Registry].Zone] = true
 	}
 }
