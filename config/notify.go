@@ -56,7 +56,7 @@ const (
 
 // NotifyEvents are the kinds of events that can be asked for.
 func NotifyEvents() []string {
-	return []string{"down", "up", "drain", "undrain", "routing", "failback", "config", "geodata"}
+	return []string{"down", "up", "drain", "undrain", "routing", "failback", "config", "geodata", "effective", "passing"}
 }
 
 func notifyFields() []field[Notify] {

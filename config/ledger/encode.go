@@ -106,4 +106,6 @@ type healthRecord struct {
 	UpAt  time.Time `json:"up_at,omitzero"`
 	Flaps int       `json:"flaps,omitempty"`
 	Seq   uint64    `json:"seq"`
+
+	Passing bool `json:"passing,omitempty"`
 }

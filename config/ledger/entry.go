@@ -26,9 +26,9 @@ const (
 // entryOf returns the entry that [State.Apply] changes for e; false if none.
 func entryOf(e Event) (entry, bool) {
 	switch e.Kind {
-	case Down, Up:
+	case Down, Up, Passing:
 		return entry{area: areaHealth, name: e.Endpoint}, true
-	case Drain, Undrain, Routing:
+	case Drain, Undrain, Routing, Effective:
 		return entry{area: areaReplica, subject: e.Subject()}, true
 	case Config:
 		return entry{area: areaConfig}, true
@@ -94,7 +94,7 @@ func (en entry) encode(s *State) ([]byte, error) {
 		if !ok {
 			return nil, nil
 		}
-		v = healthRecord{version{schema}, h.Down, h.UpAt, h.Flaps, h.Seq}
+		v = healthRecord{version{schema}, h.Down, h.UpAt, h.Flaps, h.Seq, h.Passing}
 	case areaConfig:
 		v = eventRecord{version{schema}, *s.Config}
 	case areaGeoData:
@@ -121,7 +121,7 @@ func (en entry) decode(s *State, payload []byte) error {
 		var r healthRecord
 		if err = json.Unmarshal(payload, &r); err == nil {
 			err = errors.Join(r.check(), settle(r.Down))
-			s.setHealth(en.name, HealthState{Down: r.Down, UpAt: r.UpAt.UTC(), Flaps: r.Flaps, Seq: r.Seq})
+			s.setHealth(en.name, HealthState{Down: r.Down, UpAt: r.UpAt.UTC(), Flaps: r.Flaps, Seq: r.Seq, Passing: r.Passing})
 		}
 	case areaConfig, areaGeoData:
 		var e Event

@@ -23,6 +23,12 @@ const (
 	GeoData  Kind = "geodata"  // location data was taken up
 	Failback Kind = "failback" // an operator lets a recovered replica back; recorded, the Up that follows is what counts
 	Start    Kind = "start"    // a server started; recorded only
+	// Passing: an endpoint that is down passes its probes, and counts as up for
+	// registries all of whose replicas had been down.
+	Passing Kind = "passing"
+	// Effective: an order has taken effect, the one that Event.Of names. Whether it
+	// has is a fact of the log: another process may have a clock that says otherwise.
+	Effective Kind = "effective"
 )
 
 // Bounds of what an event may carry, in bytes of UTF-8.
@@ -75,6 +81,11 @@ type Event struct {
 	// Until is when a Drain shall end by itself. Zero: never. Nothing ends it but
 	// an Undrain, which the caller appends when the time has come.
 	Until time.Time `json:"until,omitzero"`
+	// Of is the Seq of the order that an Effective is about.
+	Of uint64 `json:"of,omitempty"`
+	// InForce is set in a Drain or Routing of a State once there is an Effective for
+	// it. Append clears it.
+	InForce bool `json:"in_force,omitempty"`
 	// Now makes a Drain act as if the replica were down: no holds.
 	Now bool `json:"now,omitempty"`
 	// Flaps is the count of health.Resume after a Down or Up.
@@ -100,6 +111,7 @@ func (e Event) clone() Event {
 // reading, defaults filled in, texts cut. It fails if e cannot be stored.
 func (e Event) normalized(now time.Time) (Event, error) {
 	e = e.clone()
+	e.InForce = false
 	if e.DecidedAt.IsZero() {
 		e.DecidedAt = now
 	}
@@ -142,11 +154,11 @@ func (e Event) check() error {
 	switch e.Kind {
 	case "":
 		return fmt.Errorf("%w: event without a kind", ErrInvalid)
-	case Down, Up:
+	case Down, Up, Passing:
 		if e.Endpoint == "" {
 			return fmt.Errorf("%w: %s event without an endpoint", ErrInvalid, e.Kind)
 		}
-	case Drain, Undrain, Routing, Failback:
+	case Drain, Undrain, Routing, Failback, Effective:
 		if e.Registry == "" || e.Region == "" {
 			return fmt.Errorf("%w: %s event without registry and region", ErrInvalid, e.Kind)
 		}

@@ -9,6 +9,9 @@ package ledger
 //   - Drain replaces an earlier Drain of the replica, Undrain removes it. Until is
 //     not looked at: a drain ends by an Undrain alone.
 //   - Routing replaces an earlier Routing; without a value it removes it.
+//   - Effective marks the Drain or Routing it is about as in force, if that is there
+//     still.
+//   - Passing marks an endpoint that is down; Down and Up end that.
 //   - Config and GeoData replace the last.
 //   - Failback, Start and kinds that are not known move Seq and nothing else.
 //
@@ -22,7 +25,7 @@ func (s *State) Apply(e Event) {
 	s.Seq = e.Seq
 	e = e.clone()
 	switch e.Kind {
-	case Down, Up:
+	case Down, Up, Passing:
 		s.applyHealth(e)
 	case Drain:
 		r := s.Replicas[e.Subject()]
@@ -39,6 +42,8 @@ func (s *State) Apply(e Event) {
 			r.Routing = &e
 		}
 		s.setReplica(e.Subject(), r)
+	case Effective:
+		s.applyEffective(e)
 	case Config:
 		s.Config = &e
 	case GeoData:
@@ -49,7 +54,13 @@ func (s *State) Apply(e Event) {
 
 func (s *State) applyHealth(e Event) {
 	h := s.Health[e.Endpoint]
-	h.Flaps, h.Seq = e.Flaps, e.Seq
+	if e.Kind == Passing {
+		if h.Passing = h.Down != nil; h.Passing {
+			s.setHealth(e.Endpoint, h)
+		}
+		return
+	}
+	h.Flaps, h.Seq, h.Passing = e.Flaps, e.Seq, false
 	switch {
 	case e.Kind == Up:
 		h.Down, h.UpAt = nil, e.DecidedAt
@@ -57,6 +68,17 @@ func (s *State) applyHealth(e Event) {
 		h.Down = &e
 	}
 	s.setHealth(e.Endpoint, h)
+}
+
+func (s *State) applyEffective(e Event) {
+	r := s.Replicas[e.Subject()]
+	for _, order := range []**Event{&r.Drain, &r.Routing} {
+		if *order != nil && (*order).Seq == e.Of {
+			*order = cloneEvent(*order) // others may hold the state before
+			(*order).InForce = true
+		}
+	}
+	s.setReplica(e.Subject(), r)
 }
 
 func (s *State) setHealth(endpoint string, h HealthState) {

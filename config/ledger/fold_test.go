@@ -21,6 +21,10 @@ func TestApply(t *testing.T) {
 		return Event{Kind: Up, Endpoint: "e", DecidedAt: at(m), EffectiveAt: at(m + 5)}
 	}
 	numbered := func(e Event, seq uint64) *Event { e.Seq = seq; return &e }
+	effective := func(of uint64) Event {
+		return Event{Kind: Effective, Registry: who.Registry, Region: who.Region, Of: of}
+	}
+	inForce := func(e Event, seq uint64) *Event { e.Seq, e.InForce = seq, true; return &e }
 	replica := func(r ReplicaState) State { return State{Replicas: map[Subject]ReplicaState{who: r}} }
 	health := func(h HealthState) State { return State{Health: map[string]HealthState{"e": h}} }
 
@@ -52,6 +56,23 @@ func TestApply(t *testing.T) {
 			"down again remembers the recovery",
 			[]Event{down(1, 0), up(11), down(12, 1)},
 			health(HealthState{Down: numbered(down(12, 1), 3), UpAt: at(11), Flaps: 1, Seq: 3}),
+		},
+		{
+			"down and passing",
+			[]Event{down(1, 0), {Kind: Passing, Endpoint: "e"}},
+			health(HealthState{Down: numbered(down(1, 0), 1), Seq: 1, Passing: true}),
+		},
+		{"passing ends with down", []Event{down(1, 0), {Kind: Passing, Endpoint: "e"}, down(2, 0)}, health(HealthState{Down: numbered(down(1, 0), 1), Seq: 3})},
+		{"passing ends with up", []Event{down(1, 0), {Kind: Passing, Endpoint: "e"}, up(11)}, health(HealthState{UpAt: at(11), Seq: 3})},
+		{"what is up does not begin to pass", []Event{{Kind: Passing, Endpoint: "e"}}, State{}},
+		{"a drain in force", []Event{drain("a"), effective(1)}, replica(ReplicaState{Drain: inForce(drain("a"), 1)})},
+		{"a drain that replaces one in force is not", []Event{drain("a"), effective(1), drain("b")}, replica(ReplicaState{Drain: numbered(drain("b"), 3)})},
+		{"an order that was replaced takes no effect", []Event{drain("a"), drain("b"), effective(1)}, replica(ReplicaState{Drain: numbered(drain("b"), 2)})},
+		{"nor does one that was taken back", []Event{drain("a"), undrain, effective(1)}, State{}},
+		{
+			"a switch in force, and a drain that waits",
+			[]Event{routing(&off), drain("a"), effective(1)},
+			replica(ReplicaState{Routing: inForce(routing(&off), 1), Drain: numbered(drain("a"), 2)}),
 		},
 		{
 			"config and geodata, the last",

@@ -90,12 +90,12 @@ func poll(tb testing.TB, what string, ok func() bool) {
 
 // randomEvent makes events of all kinds about few enough subjects that they meet.
 func randomEvent(r *rand.Rand, at time.Time) Event {
-	kinds := []Kind{Down, Down, Up, Up, Drain, Undrain, Routing, Config, GeoData, Failback, Start, "promote"}
+	kinds := []Kind{Down, Down, Up, Up, Passing, Drain, Undrain, Routing, Effective, Config, GeoData, Failback, Start, "promote"}
 	e := Event{Kind: kinds[r.IntN(len(kinds))], DecidedAt: at, By: "somebody", Why: "<because> \"& so\""}
 	switch e.Kind {
-	case Down, Up:
+	case Down, Up, Passing:
 		e.Endpoint, e.Flaps = fmt.Sprintf("192.0.2.%d:443", r.IntN(6)), r.IntN(3)
-	case Drain, Undrain, Routing, Failback:
+	case Drain, Undrain, Routing, Failback, Effective:
 		e.Registry, e.Region = fmt.Sprintf("registry%d", r.IntN(2)), fmt.Sprintf("region%d", r.IntN(3))
 	case Config, GeoData:
 		e.Detail = fmt.Sprintf("sha256:%x", r.Uint64())
@@ -105,6 +105,8 @@ func randomEvent(r *rand.Rand, at time.Time) Event {
 	case e.Kind == Routing && r.IntN(3) > 0:
 		on := r.IntN(2) == 0
 		e.Routing = &on
+	case e.Kind == Effective:
+		e.Of = 1 + r.Uint64N(300)
 	case e.Kind == Drain:
 		e.Now = r.IntN(2) == 0
 		e.EffectiveAt = at.Add(15 * time.Second)

@@ -26,9 +26,10 @@ type State struct {
 // ReplicaState is what an operator has ordered for a replica and not taken back,
 // whether it is effective yet or not. At least one field is not nil.
 //
-// An order that was taken back is gone from here at once, though it ends only when
-// the Undrain or Routing takes effect: who must know what holds in between,
-// as after a restart, reads the last events of the log.
+// Whether it is effective is in its InForce; an order that the log of an earlier
+// version holds is without. An order that was taken back is gone from here at once,
+// though it ends only when the Undrain or Routing takes effect: what holds in between,
+// as after a restart, is in the last events of the log.
 type ReplicaState struct {
 	Drain   *Event // the last Drain without an Undrain after it
 	Routing *Event // the last Routing that sets a value
@@ -40,6 +41,8 @@ type HealthState struct {
 	UpAt  time.Time // when it was last decided to be up again; zero if never
 	Flaps int       // as in the last Down or Up
 	Seq   uint64    // of the last Down or Up
+	// Passing is set while it is down and passes its probes, if that has counted.
+	Passing bool
 }
 
 // Clone returns a copy that shares nothing with s. All its maps can be written.

@@ -222,7 +222,7 @@ func TestNotifyFiles(t *testing.T) {
 // The kinds that can be asked for are those that the ledger has and the server
 // records.
 func TestNotifyKinds(t *testing.T) {
-	want := []ledger.Kind{ledger.Down, ledger.Up, ledger.Drain, ledger.Undrain, ledger.Routing, ledger.Failback, ledger.Config, ledger.GeoData}
+	want := []ledger.Kind{ledger.Down, ledger.Up, ledger.Drain, ledger.Undrain, ledger.Routing, ledger.Failback, ledger.Config, ledger.GeoData, ledger.Effective, ledger.Passing}
 	var got []ledger.Kind
 	for _, kind := range config.NotifyEvents() {
 		got = append(got, ledger.Kind(kind))

@@ -68,7 +68,7 @@ comes; -o json then prints one event a line.`,
 func kindNames(*cobra.Command) []cobra.Completion {
 	return []cobra.Completion{
 		string(ledger.Down), string(ledger.Up), string(ledger.Drain), string(ledger.Undrain), string(ledger.Routing),
-		string(ledger.Config), string(ledger.GeoData), string(ledger.Failback), string(ledger.Start),
+		string(ledger.Config), string(ledger.GeoData), string(ledger.Failback), string(ledger.Effective), string(ledger.Passing), string(ledger.Start),
 	}
 }
 
