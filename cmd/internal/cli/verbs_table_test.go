@@ -178,7 +178,7 @@ registries:
 		{"explain -c " + file + " |", "fromfile"},
 		{"probe -c " + file + " |", "fromfile"},
 		{"explain -c /nowhere |", ""},
-		{"events --kind |", "down up drain undrain routing config geodata failback start"},
+		{"events --kind |", "down up drain undrain routing config geodata failback effective passing start"},
 		{"events --region |", "eastus lab westeurope westus"},
 		{"status -r |", "myregistry other"},
 		{"status --region |", "eastus lab westeurope westus"},
