@@ -90,17 +90,20 @@ type Resume struct {
 	Flaps  int       // as in [Status]
 }
 
-// Change says that an endpoint went down or came back, or while it is out that it
-// began or stopped to pass its probes. There is none when an endpoint is first seen
-// to be up, because it counted as up before.
+// Change says that an endpoint went down or came back, or what is to be known of one
+// that is out: whether it works, and when it may be back. There is none when an
+// endpoint is first seen to be up, because it counted as up before.
 type Change struct {
 	Endpoint string // its Key
 	// State is where the endpoint stands from At on: Down, Recovering or Up.
 	State State
-	// Was is where it stood before. From Recovering to Down, and back, nobody who
-	// only asks what is eligible has anything to do.
-	Was    State
-	At     time.Time
-	Reason string // "3 of 3 failed: 503 Service Unavailable", "healthy for 10m0s"
-	Flaps  int    // as in [Status], after the change
+	// Was is where it stood before.
+	Was State
+	// Passing is set for an endpoint that is out and works, as in [Status].
+	Passing bool
+	At      time.Time
+	// EligibleAt is, in state Recovering, when it may be up at the earliest.
+	EligibleAt time.Time
+	Reason     string // "3 of 3 failed: 503 Service Unavailable", "healthy for 10m0s"
+	Flaps      int    // as in [Status], after the change
 }

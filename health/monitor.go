@@ -124,16 +124,19 @@ func (m *Monitor) judgeLocked(e *endpoint, now time.Time, passed bool) {
 	before := e.state
 	after, ev := before.step(v, now, e.hold, passed)
 	e.state = after
-	if ev == nothing {
+	if ev == nothing && (after.state.Eligible() || after.state == before.state && after.passing == before.passing) {
 		return
 	}
-	change := Change{Endpoint: e.key, State: after.state, Was: before.state, At: now, Flaps: after.flaps}
+	change := Change{
+		Endpoint: e.key, State: after.state, Was: before.state, Passing: after.passing, At: now,
+		EligibleAt: after.eligibleAt, Flaps: after.flaps,
+	}
 	switch ev {
 	case cameUp:
 		change.Reason = whyUp(before, v, now)
-	case beganPassing, stoppedPassing:
+	case nothing:
 		change.Reason = last.state.last.Detail
-	default:
+	case wentDown:
 		change.Reason = whyDown(last.spec.Name, v.checks, last.state, last.thresholds())
 	}
 	m.changes = append(m.changes, change)
@@ -188,7 +191,7 @@ func (m *Monitor) Stats() Stats {
 func (e *endpoint) status() Status {
 	s := Status{
 		Endpoint: e.key, State: e.state.state, Since: e.state.since,
-		DownAt: e.state.downAt, UpAt: e.state.upAt,
+		DownAt: e.state.downAt, UpAt: e.state.upAt, Passing: e.state.passing,
 		EligibleAt: e.state.eligibleAt, Flaps: e.state.flaps,
 		Checks: make([]CheckStatus, 0, len(e.checks)),
 	}

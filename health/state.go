@@ -18,8 +18,8 @@ const (
 //	           Unknown --rise passes-> Up
 //	endpoint:  Unknown --a check up--> Up     (no event: it counted as up before)
 //	           Unknown, Up --all checks down--> Down                  (event: down)
-//	           Down --a check passes--> Recovering                    (event: beganPassing)
-//	           Recovering --the last row of passes ends--> Down       (event: stoppedPassing)
+//	           Down --a check passes--> Recovering                    (no event)
+//	           Recovering --the last row of passes ends--> Down       (no event)
 //	           Recovering --a pass, and held long enough--> Up        (event: up)
 
 // thresholds are the two counts of a check, both at least 1.
@@ -70,6 +70,7 @@ func (c checkState) entered(s State, now time.Time) checkState {
 // view is what an endpoint sees of its checks.
 type view struct {
 	checks, down, up int
+	failing          int // checks that have failed often enough in a row to be down
 	// passingSince is the start of the longest row of passes under way, and
 	// risenSince that of the longest that has reached rise; zero without one.
 	passingSince, risenSince time.Time
@@ -84,6 +85,9 @@ func (v view) add(c checkState, t thresholds) view {
 	case Down:
 		v.down++
 	default:
+	}
+	if c.fails >= t.fall {
+		v.failing++
 	}
 	if c.passes > 0 {
 		v.passingSince = earliest(v.passingSince, c.runStart)
@@ -116,8 +120,6 @@ const (
 	nothing event = iota
 	wentDown
 	cameUp
-	beganPassing
-	stoppedPassing
 )
 
 // endpointState is what is known of one endpoint.
@@ -128,6 +130,10 @@ type endpointState struct {
 	upAt       time.Time // when it last recovered; zero if never
 	eligibleAt time.Time // zero unless Recovering
 	flaps      int
+	// passing is set while it is not eligible and works: from the first pass until all
+	// checks fail as often in a row as it takes to go down. One that works now and then
+	// is better than one that never does.
+	passing bool
 }
 
 // newEndpointState returns the state of an endpoint seen for the first time. A
@@ -157,20 +163,15 @@ func (e endpointState) step(v view, now time.Time, hold time.Duration, passed bo
 	if v.checks == 0 {
 		return e.recovered(now), cameUp
 	}
-	before := e.state
 	if v.passingSince.IsZero() {
-		if before == Recovering {
-			return e.entered(Down, now), stoppedPassing
-		}
-		return e, nothing
+		e.passing = e.passing && v.failing < v.checks
+		return e.entered(Down, now), nothing
 	}
+	e.passing = true
 	e = e.entered(Recovering, now)
 	e.eligibleAt = e.heldSince(v.passingSince).Add(e.hold(hold))
 	if passed && !v.risenSince.IsZero() && !now.Before(e.heldSince(v.risenSince).Add(e.hold(hold))) {
 		return e.recovered(now), cameUp
-	}
-	if before == Down {
-		return e, beganPassing
 	}
 	return e, nothing
 }
@@ -197,7 +198,7 @@ func (e endpointState) stepEligible(v view, now time.Time) (endpointState, event
 func (e endpointState) heldSince(start time.Time) time.Time { return latest(start, e.downAt) }
 
 func (e endpointState) recovered(now time.Time) endpointState {
-	e.upAt = now
+	e.upAt, e.passing = now, false
 	return e.entered(Up, now)
 }
 

@@ -246,8 +246,11 @@ func TestMachineFollowsModel(t *testing.T) {
 			if (ev == wentDown || ev == cameUp) != (was.state.Eligible() != e.state.Eligible()) || (ev == cameUp) && !e.state.Eligible() {
 				t.Fatalf("seed %d step %d: event %v from %v to %v", seed, i, ev, was.state, e.state)
 			}
-			if (ev == beganPassing) != (was.state == Down && e.state == Recovering) || (ev == stoppedPassing) != (was.state == Recovering && e.state == Down) {
-				t.Fatalf("seed %d step %d: event %v from %v to %v", seed, i, ev, was.state, e.state)
+			if (e.state == Recovering) && !e.passing || e.passing && e.state.Eligible() || all.failing == checks && e.passing {
+				t.Fatalf("seed %d step %d: %v, passing %v, with %d of %d checks failing", seed, i, e.state, e.passing, all.failing, checks)
+			}
+			if was.passing && !e.passing && !e.state.Eligible() && all.failing < checks {
+				t.Fatalf("seed %d step %d: it works no more with %d of %d checks failing", seed, i, all.failing, checks)
 			}
 			if ev == cameUp && now.Sub(e.downAt) < was.hold(hold) {
 				t.Fatalf("seed %d step %d: up %v after going down, hold %v", seed, i, now.Sub(e.downAt), was.hold(hold))

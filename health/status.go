@@ -38,6 +38,9 @@ type Status struct {
 	// DownAt is when it last stopped being eligible, UpAt when it last recovered;
 	// zero if never.
 	DownAt, UpAt time.Time
+	// Passing is set while it is not eligible and works: from its first pass until all
+	// its checks have failed Fall times in a row.
+	Passing bool
 	// EligibleAt is, while Recovering, the earliest time it may be up; zero otherwise.
 	EligibleAt time.Time
 	// Flaps counts the times in a row that it went down within [FlapWindow] of a
