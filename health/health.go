@@ -88,6 +88,9 @@ type Resume struct {
 	DownAt time.Time // when it went down; zero if it is up or was never seen
 	UpAt   time.Time // when it last recovered; zero if never
 	Flaps  int       // as in [Status]
+	// Passing is as in [Status], for an endpoint that is down: it is taken for working
+	// until its checks say otherwise.
+	Passing bool
 }
 
 // Change says that an endpoint went down or came back, or what is to be known of one

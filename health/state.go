@@ -149,7 +149,7 @@ func newEndpointState(r Resume, now time.Time) endpointState {
 		e.upAt = now
 	}
 	if down {
-		e.state, e.since = Down, e.downAt
+		e.state, e.since, e.passing = Down, e.downAt, r.Passing
 	}
 	return e
 }

@@ -43,3 +43,15 @@ func (*Table) Lend() error { return nil }
 
 // Back does nothing.
 func (*Table) Back() error { return nil }
+
+// Notes is what a process keeps beside its table: nothing here.
+type Notes struct{}
+
+// NewNotes returns notes that keep nothing.
+func NewNotes(string) *Notes { return &Notes{} }
+
+// Write fails: there is nowhere to keep them.
+func (*Notes) Write([]byte) error { return ErrUnsupported }
+
+// LeftNotes returns none.
+func LeftNotes(string) (map[string][]byte, error) { return nil, nil }

@@ -64,6 +64,18 @@ type Result struct {
 	Routed []decide.Mask
 
 	watches watches
+	// byNumber is 1 + the number in the snapshot of a registry by its stable number; 0
+	// for one that is gone.
+	byNumber []uint32
+}
+
+// Registry returns the number in the snapshot of the registry with a stable number;
+// false if it is not configured.
+func (r *Result) Registry(number uint32) (int, bool) {
+	if int(number) >= len(r.byNumber) || r.byNumber[number] == 0 {
+		return 0, false
+	}
+	return int(r.byNumber[number]) - 1, true
 }
 
 // Target is a host name whose addresses stand in for a replica's.
@@ -247,6 +259,13 @@ func (b *builder) finish() error {
 		m := b.masks(i)
 		s.Live[i].Set(m)
 		b.result.Routed = append(b.result.Routed, m.Routed)
+	}
+	for i := range s.Registries {
+		n := int(s.Registries[i].Number)
+		if n >= len(b.result.byNumber) {
+			b.result.byNumber = append(b.result.byNumber, make([]uint32, n+1-len(b.result.byNumber))...)
+		}
+		b.result.byNumber[n] = uint32(i) + 1
 	}
 	s.Resolved = make([]atomic.Pointer[resolver.Addresses], len(b.result.Targets))
 	s.Serials = make([]atomic.Uint32, len(s.Names.Zones()))

@@ -13,7 +13,7 @@ type Numbering struct {
 	mu         sync.Mutex
 	regions    [decide.MaxRegions]string // name by number; "" is free
 	registries map[string]uint32
-	keys       []string // registry key by number
+	names      []string // global name of a registry by number
 }
 
 // NewNumbering returns a Numbering that has given out nothing.
@@ -78,33 +78,35 @@ func (n *Numbering) RegionNames() [decide.MaxRegions]string {
 	return n.regions
 }
 
-// Registry returns the number of a registry, a new one if need be.
-func (n *Numbering) Registry(key string) uint32 {
+// Registry returns the number of the registry that is served under a global name, a new
+// one if need be.
+func (n *Numbering) Registry(name string) uint32 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	number, ok := n.registries[key]
+	number, ok := n.registries[name]
 	if !ok {
-		number = uint32(len(n.keys))
-		n.registries[key] = number
-		n.keys = append(n.keys, key)
+		number = uint32(len(n.names))
+		n.registries[name] = number
+		n.names = append(n.names, name)
 	}
 	return number
 }
 
-// RegistryKey returns the key of a registry's number; "" for one not given out.
-func (n *Numbering) RegistryKey(number uint32) string {
+// RegistryName returns the global name of a registry's number; "" for one not given
+// out.
+func (n *Numbering) RegistryName(number uint32) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if int(number) >= len(n.keys) {
+	if int(number) >= len(n.names) {
 		return ""
 	}
-	return n.keys[number]
+	return n.names[number]
 }
 
-// Registries returns the keys of the registries that have a number, by number, from
+// Registries returns the global names of the registries that have a number, by number, from
 // one on.
 func (n *Numbering) Registries(from int) []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return slices.Clone(n.keys[min(from, len(n.keys)):])
+	return slices.Clone(n.names[min(from, len(n.names)):])
 }

@@ -47,7 +47,7 @@ func (b *builder) registry(r *config.Registry) error {
 		First: uint32(len(b.s.Replicas)), Zone: uint32(zoneID), TTL: seconds(r.Sticky.TTL),
 		Key: r.Key, Name: r.GlobalName(),
 	}
-	compiled.Number = b.o.Numbering.Registry(r.Key)
+	compiled.Number = b.o.Numbering.Registry(compiled.Name)
 	compiled.Policy = b.policy(r, zoneID)
 	if r.AllDown == config.AllDownNoData {
 		compiled.AllDown = decide.ServeNothing
@@ -58,7 +58,7 @@ func (b *builder) registry(r *config.Registry) error {
 	}
 	b.s.Registries = append(b.s.Registries, compiled)
 	b.result.Index[r.Key] = int(id)
-	slot := b.o.Slots.block(r.Key, b.labels(compiled.Configured))
+	slot := b.o.Slots.block(compiled.Name, r.Key, b.labels(compiled.Configured))
 	names := newOwners(r, global)
 	for _, replica := range byRegion {
 		if err := b.replicaNames(zoneID, r, replica, &names); err != nil {

@@ -12,7 +12,7 @@ import (
 type Slots struct {
 	mu     sync.Mutex
 	blocks []Block
-	latest map[string]int      // 1 + index in blocks, by registry key
+	latest map[string]int      // 1 + index in blocks, by the global name of a registry
 	sets   map[string][]string // of labels, by all of them: most registries have the regions of others
 	next   uint32
 }
@@ -28,12 +28,13 @@ type Block struct {
 // NewSlots returns a Slots that has handed out nothing.
 func NewSlots() *Slots { return &Slots{latest: make(map[string]int), sets: make(map[string][]string)} }
 
-// block returns the first slot of a registry with these regions. It does not keep
-// the slice.
-func (s *Slots) block(registry string, regions []string) uint32 {
+// block returns the first slot of the registry with a global name and these regions,
+// which the configuration calls key now. It does not keep the slice.
+func (s *Slots) block(name, key string, regions []string) uint32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := s.latest[registry]; i > 0; i = s.blocks[i-1].earlier {
+	for i := s.latest[name]; i > 0; i = s.blocks[i-1].earlier {
+		s.blocks[i-1].Registry = key
 		if slices.Equal(s.blocks[i-1].Regions, regions) {
 			return s.blocks[i-1].First
 		}
@@ -43,8 +44,8 @@ func (s *Slots) block(registry string, regions []string) uint32 {
 		s.sets[set] = slices.Clone(regions)
 	}
 	first := s.next
-	s.blocks = append(s.blocks, Block{registry, s.sets[set], first, s.latest[registry]})
-	s.latest[registry] = len(s.blocks)
+	s.blocks = append(s.blocks, Block{key, s.sets[set], first, s.latest[name]})
+	s.latest[name] = len(s.blocks)
 	s.next += uint32(len(regions))
 	return first
 }

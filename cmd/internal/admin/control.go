@@ -106,6 +106,12 @@ func (d *Duration) UnmarshalText(text []byte) error {
 type DrainStatus struct {
 	Registry string `json:"registry"`
 	Region   string `json:"region"`
+	// Absent is set for a replica that is not configured now: it would come back
+	// drained.
+	Absent bool `json:"absent,omitempty"`
+	// LastResort is set while the replica is answered although it is drained: no other
+	// replica of its registry works. It is not safe then.
+	LastResort bool `json:"last_resort,omitempty"`
 	// Drained is false after an undrain.
 	Drained bool `json:"drained"`
 	// UndrainAt is when an undrain takes effect that has been decided; until then the
@@ -219,6 +225,8 @@ type RegistryChange struct {
 	Registry string `json:"registry"`
 	// Change is added, removed or changed.
 	Change string `json:"change"`
+	// RenamedFrom is the key that the registry had before; "" if it has it still.
+	RenamedFrom string `json:"renamed_from,omitempty"`
 	// Settings says that something differs beside the replicas.
 	Settings bool `json:"settings,omitempty"`
 	// Added, Removed and Changed are the regions of the replicas of a changed one.

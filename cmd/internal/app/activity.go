@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"portolan.dev/resolver/activity"
@@ -21,6 +22,7 @@ func (a *App) openActivity(w *World) (left *activity.Left) {
 		return nil
 	}
 	path := activity.Path(folder, w.Config.State.Dir, os.Geteuid())
+	a.tablePath = path
 	t, left, why, err := activity.Create(path, activitySize)
 	if errors.Is(err, activity.ErrUnsupported) {
 		a.log.Info("a kill may move clients that were active in the last seconds", "reason", err)
@@ -49,17 +51,17 @@ func (a *App) recall(ctx context.Context, w *World, left *activity.Left) error {
 	saved := a.loadHolds(ctx)
 	if saved != nil {
 		s.UnitSeed = saved.Seed
-		a.merge(units, saved.Regions, saved.Registries, saved.each)
+		a.merge(w, units, saved.Regions, saved.Registries, saved.each)
 		a.given.restore(saved.Moves, func(was uint32) (uint32, bool) {
-			key, ok := saved.Registries[was]
-			return a.numbering.Registry(key), ok
+			name, ok := saved.Registries[was]
+			return a.numbering.Registry(servedName(w, name)), ok
 		})
 	}
 	if saved == nil && left != nil {
 		s.UnitSeed = left.Seed
 	}
 	if left != nil && left.Seed == s.UnitSeed { // else it is of another ledger
-		a.merge(units, left.Regions, left.Registries, left.Holds.Each)
+		a.merge(w, units, left.Regions, left.Registries, left.Holds.Each)
 	}
 	for k, e := range units {
 		a.holds.Put(k, e)
@@ -80,7 +82,7 @@ func (a *App) recall(ctx context.Context, w *World, left *activity.Left) error {
 // merge adds what was left to units, translating names to the numbers of this
 // process. What no longer matters is left out, and what cannot be true.
 func (a *App) merge(
-	units map[decide.Key]decide.Entry, names [decide.MaxRegions]string, keys map[uint32]string,
+	w *World, units map[decide.Key]decide.Entry, names [decide.MaxRegions]string, served map[uint32]string,
 	each func(func(decide.Key, decide.Entry)),
 ) {
 	var regions [decide.MaxRegions]uint8
@@ -90,9 +92,9 @@ func (a *App) merge(
 			regions[i] = number
 		}
 	}
-	registries := make(map[uint32]uint32, len(keys))
-	for number, key := range keys {
-		registries[number] = a.numbering.Registry(key)
+	registries := make(map[uint32]uint32, len(served))
+	for number, name := range served {
+		registries[number] = a.numbering.Registry(servedName(w, name))
 	}
 	now, keep := a.o.Now(), decide.Keep*time.Second
 	oldest, latest := uint32(now.Add(-keep).Unix()), uint32(now.Add(keep).Unix())
@@ -109,11 +111,20 @@ func (a *App) merge(
 	})
 }
 
+// servedName returns the global name of a registry in what was saved. Earlier versions
+// saved its key there, which does not end in a dot.
+func servedName(w *World, saved string) string {
+	if i, ok := w.Compiled.Index[saved]; ok && !strings.HasSuffix(saved, ".") {
+		return w.Compiled.Snapshot.Registries[i].Name
+	}
+	return saved
+}
+
 // mergeNew adds units that are not known yet from what another process has left, while
 // the table is in use.
 func (a *App) mergeNew(left *activity.Left) {
 	units := make(map[decide.Key]decide.Entry)
-	a.merge(units, left.Regions, left.Registries, left.Holds.Each)
+	a.merge(a.world.Load(), units, left.Regions, left.Registries, left.Holds.Each)
 	for k, e := range units {
 		a.holds.Put(k, e)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"portolan.dev/cmd/internal/admin"
+	"portolan.dev/cmd/internal/availability"
 	"portolan.dev/cmd/internal/handover"
 	"portolan.dev/cmd/internal/notify"
 	"portolan.dev/cmd/internal/sandbox"
@@ -56,6 +57,7 @@ type App struct {
 	// numbering and holds outlive every world: what clients were given does.
 	numbering       *compile.Numbering
 	holds           *decide.Holds
+	tablePath       string          // where shared lies
 	shared          *activity.Table // what holds lies in; nil for the heap
 	counts          *rrl.Table
 	secret          wire.CookieSecret // of this process, for cookies without a file
@@ -65,7 +67,7 @@ type App struct {
 	// Long-lived: made by New, ended by Stop.
 	resolver     *resolver.Resolver
 	monitor      *health.Monitor
-	availability *availability
+	availability *availability.Availability
 	record       *record
 	given        *given
 	notifier     *notify.Notifier
@@ -175,17 +177,26 @@ func (a *App) wire(w *World, left *activity.Left) error {
 	if a.given, err = newGiven(a); err != nil {
 		return err
 	}
-	a.availability = &availability{
-		log: a.log, now: a.o.Now, record: a.record, down: make(map[string]bool), parked: make(map[string]bool),
-		overrides: make(map[ledger.Subject]*override), kick: make(chan struct{}, 1), save: a.saveNow,
-	}
 	a.monitor = health.NewMonitor(health.Options{
 		Now: a.o.Now, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), //nolint:gosec // spreads probes
-		OnChange: a.availability.changed, OnResult: a.metrics.probed,
+		OnChange: func(changes []health.Change) { a.availability.Changed(changes) }, OnResult: a.metrics.probed,
 	})
-	a.availability.monitor = a.monitor
 	a.record.seq.Store(state.Seq)
-	a.availability.restore(state, a.recentEvents(ctx, w))
+	recent := a.recentEvents(ctx, w)
+	noted, notes := a.leftVerdicts(ctx, &state)
+	for i := range noted {
+		noted[i].Seq = state.Seq + 1 // by which alone a state tells what it has
+		state.Apply(noted[i])
+	}
+	a.availability = availability.New(availability.Options{
+		Log: a.log, Now: a.o.Now, Ledger: a.record, Note: a.noting(), Save: a.saveNow,
+	}, a.monitor, state, append(recent, noted...))
+	if a.availability.Queue(noted); len(noted) > 0 {
+		a.availability.Flush(ctx)
+	}
+	if a.before == nil {
+		dropNotes(notes)
+	}
 	a.resume(w, state)
 	// From the next event on: what was noted at the start is this server's own doing.
 	last := a.record.seq.Load()
@@ -219,6 +230,10 @@ func (a *App) build(previous *World) (*World, error) {
 	}
 	w.said = newSaid(w.Config, w.Compiled, source.beside)
 	w.Config.Registries = nil // see said
+	w.availability = &availability.Configuration{
+		Compiled: w.Compiled, Grace: w.Config.State.Grace, Sum: w.sum,
+		Manual: func(registry int) bool { return w.said.registries[registry].manualFailback },
+	}
 	w.Compiled.Snapshot.Holds = a.holds
 	if t := w.Compiled.Transfers; t != nil {
 		t.Share(&a.transfers, w.Config.Server.TCP.Transfers)
@@ -256,17 +271,15 @@ func (a *App) cookies(w *World) *wire.CookieKeys {
 	return &wire.CookieKeys{Active: a.secret, Enforce: w.Config.Server.Cookies.Enforce}
 }
 
-// recentEvents reads what the ledger tells of the last hour, which the availability
-// needs for its first world.
+// recentEvents reads what the ledger tells of the last hour.
 func (a *App) recentEvents(ctx context.Context, w *World) []ledger.Event {
-	since := a.o.Now().Add(-decide.Keep*time.Second - longestGrace)
+	since := a.o.Now().Add(-decide.Keep*time.Second - availability.LongestGrace)
 	events, err := a.record.lately(ctx, since)
 	if err != nil {
 		// Without them anything may have changed, and the start stands for all of it.
 		a.log.WarnContext(ctx, "the ledger's last events are not readable; clients are held from now on", "error", err)
 		w.Compiled.Snapshot.Swaps = append(w.Compiled.Snapshot.Swaps, uint32(a.started.Unix()))
 	}
-	a.availability.recent = events
 	return events
 }
 
@@ -292,7 +305,7 @@ func (a *App) resume(w *World, state ledger.State) {
 		if !ok {
 			continue
 		}
-		e.Resume = health.Resume{UpAt: h.UpAt, Flaps: h.Flaps}
+		e.Resume = health.Resume{UpAt: h.UpAt, Flaps: h.Flaps, Passing: h.Passing}
 		if h.Down != nil {
 			e.Resume.DownAt = h.Down.EffectiveAt
 		}
@@ -310,7 +323,8 @@ func (a *App) resume(w *World, state ledger.State) {
 	if state.Config == nil || state.Config.Detail != w.sum {
 		s.Swaps = append(s.Swaps, uint32(a.started.Unix()))
 		if a.before == nil {
-			a.note(ledger.Config, w.sum, "start")
+			// Nobody writes behind the journal yet.
+			_, _ = a.record.Append(context.Background(), ledger.Event{Kind: ledger.Config, By: "portolan", Why: "start", Detail: w.sum}) // known by the record
 		} else {
 			a.before.changed = true // noted once it is served
 		}
@@ -369,7 +383,7 @@ func (a *App) Start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.cancel = cancel
 	a.background.Go(func() { a.monitor.Run(ctx) })
-	a.background.Go(func() { a.availability.schedule(ctx) })
+	a.background.Go(func() { a.availability.Run(ctx) })
 	a.background.Go(func() { a.secondaries.Run(ctx) })
 	a.background.Go(func() { a.clock.run(ctx, a.log) })
 	a.background.Go(func() { a.given.run(ctx) })
@@ -416,6 +430,7 @@ func (a *App) Stop(ctx context.Context) error {
 	a.reloading.Unlock()
 	err = errors.Join(err, a.admin.Stop(ctx))
 	a.background.Wait()
+	a.availability.Flush(ctx)
 	a.stopNotifier(ctx)
 	saved := a.saveHolds(ctx)
 	err = errors.Join(err, saved, a.closeShared(saved == nil), a.record.store.Close())

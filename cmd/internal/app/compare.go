@@ -8,6 +8,8 @@ import (
 
 	"portolan.dev/cmd/internal/admin"
 	"portolan.dev/config"
+	"portolan.dev/resolver"
+	"portolan.dev/resolver/compile"
 )
 
 const (
@@ -75,34 +77,41 @@ func socketsOf(s *config.Server) string {
 	return fmt.Sprint(s.Listen, s.Workers, limits, s.TLS.Listen, s.ProxyFrom)
 }
 
-// registryChanges lists the registries that differ, by key.
+// registryChanges lists the registries that differ, by key. One with another key under
+// the same name is the same.
 func registryChanges(old, next *World) (changes []admin.RegistryChange) {
-	kept := 0
-	for was, is := range both(old, next) {
-		kept++
-		c := admin.RegistryChange{Registry: next.Compiled.Snapshot.Registries[is].Key, Change: "changed"}
+	before, after := old.Compiled.Snapshot.Registries, next.Compiled.Snapshot.Registries
+	gone, come := make([]bool, len(before)), make([]bool, len(after))
+	for i := range gone {
+		gone[i] = true
+	}
+	for i := range come {
+		come[i] = true
+	}
+	for was, is := range compile.Pairs(old.Compiled, next.Compiled) {
+		gone[was], come[is] = false, false
+		c := admin.RegistryChange{Registry: after[is].Key, Change: "changed"}
+		if before[was].Key != after[is].Key {
+			c.RenamedFrom = before[was].Key
+		}
 		c.Settings = old.said.registries[was].settings != next.said.registries[is].settings
 		if differ := !slices.Equal(old.replicasSaid(was), next.replicasSaid(is)); differ {
 			c.Added, c.Removed, c.Changed = compareReplicas(old.replicasByLabel(was), next.replicasByLabel(is))
 		}
-		if c.Settings || len(c.Added)+len(c.Removed)+len(c.Changed) > 0 {
+		if c.Settings || c.RenamedFrom != "" || len(c.Added)+len(c.Removed)+len(c.Changed) > 0 {
 			changes = append(changes, c)
 		}
 	}
-	changes = append(changes, missing(next, old, kept, "added")...)
-	changes = append(changes, missing(old, next, kept, "removed")...)
+	changes = append(changes, registriesOf(after, come, "added")...)
+	changes = append(changes, registriesOf(before, gone, "removed")...)
 	slices.SortFunc(changes, func(a, b admin.RegistryChange) int { return cmp.Compare(a.Registry, b.Registry) })
 	return changes
 }
 
-// missing lists the registries of w that other has not, of which kept are in both.
-func missing(w, other *World, kept int, change string) (changes []admin.RegistryChange) {
-	if len(w.Compiled.Index) == kept {
-		return nil
-	}
-	for key := range w.Compiled.Index {
-		if _, ok := other.Compiled.Index[key]; !ok {
-			changes = append(changes, admin.RegistryChange{Registry: key, Change: change})
+func registriesOf(registries []resolver.Registry, which []bool, change string) (changes []admin.RegistryChange) {
+	for i, is := range which {
+		if is {
+			changes = append(changes, admin.RegistryChange{Registry: registries[i].Key, Change: change})
 		}
 	}
 	return changes

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"portolan.dev/cmd/internal/admin"
+	"portolan.dev/cmd/internal/availability"
 	"portolan.dev/config/ledger"
 )
 
@@ -14,7 +15,7 @@ const defaultEvents = 1000
 
 // disorder is by how much events may be older than those before them: verdicts carry
 // the time of the probe.
-const disorder = longestGrace
+const disorder = availability.LongestGrace
 
 // Events implements [admin.API]: the newest events that match, oldest first.
 func (a *App) Events(ctx context.Context, q admin.EventQuery) ([]admin.Event, error) {
@@ -23,7 +24,7 @@ func (a *App) Events(ctx context.Context, q admin.EventQuery) ([]admin.Event, er
 		limit = defaultEvents
 	}
 	var out []admin.Event
-	err := a.record.back(ctx, a.record.seq.Load(), func(e *ledger.Event) bool {
+	err := a.record.Back(ctx, a.record.seq.Load(), func(e *ledger.Event) bool {
 		if e.Seq < q.From || q.Since != nil && e.DecidedAt.Before(q.Since.Add(-disorder)) {
 			return false
 		}
@@ -42,10 +43,8 @@ func wanted(q admin.EventQuery, e *ledger.Event) bool {
 		return false
 	case q.Since != nil && e.DecidedAt.Before(*q.Since):
 		return false
-	case q.Registry != "" && !matches(q.Registry, e.Registry):
-		return false
 	}
-	return q.Region == "" || matches(q.Region, e.Region)
+	return availability.Selector{Registry: q.Registry, Region: q.Region}.Matches(e.Subject())
 }
 
 // event translates an event to what operators read.
@@ -80,7 +79,7 @@ func (a *App) Follow(ctx context.Context, from uint64) (<-chan admin.Event, erro
 
 // note writes an event that only records what has happened.
 func (a *App) note(kind ledger.Kind, detail, why string) {
-	a.record.append(context.Background(), ledger.Event{Kind: kind, By: "portolan", Why: why, Detail: detail})
+	_ = a.availability.Record(ledger.Event{Kind: kind, By: "portolan", Why: why, Detail: detail}) // what goes wrong is known by the record
 }
 
 // describeData is a short name of a world's location data.

@@ -80,7 +80,7 @@ type digester struct{ buf []byte }
 
 func (d *digester) settings(r *config.Registry) uint64 {
 	d.buf = d.buf[:0]
-	for _, s := range [...]string{r.Key, r.Name, r.Zone, r.Home, r.Answer, r.Families, r.AllDown, r.Failback} {
+	for _, s := range [...]string{r.Name, r.Zone, r.Home, r.Answer, r.Families, r.AllDown, r.Failback} {
 		d.text(s)
 	}
 	d.flags(r.RegionalEndpoints, r.DataEndpoints, r.Sticky.HoldWritten)

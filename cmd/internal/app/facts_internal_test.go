@@ -17,7 +17,6 @@ func TestDigestOfRegistry(t *testing.T) {
 		return &config.Registry{Replicas: []config.Replica{{Addresses: []netip.Addr{one}, Data: &config.DataEndpoint{Addresses: []netip.Addr{one}}}}}
 	}
 	alter := []func(r *config.Registry, p *config.Replica){
-		func(r *config.Registry, _ *config.Replica) { r.Key = "x" },
 		func(r *config.Registry, _ *config.Replica) { r.Name = "x" },
 		func(r *config.Registry, _ *config.Replica) { r.Zone = "x" },
 		func(r *config.Registry, _ *config.Replica) { r.Home = "x" },

@@ -1,26 +1,22 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"time"
 
 	"portolan.dev/health"
-	"portolan.dev/resolver"
-	"portolan.dev/resolver/compile"
-	"portolan.dev/resolver/decide"
 )
 
 // BenchmarkFlip is the time from the verdict on a front end that all registries of a
-// fleet share to the last of their answers changed, the write to the ledger
-// included. "publish-ms" is the part behind that write. With PORTOLAN_LONG=1 there
+// fleet share to the last of their answers changed: down and up by turns, where an up
+// waits for the ledger. "down-ms" is the time of a down alone. With PORTOLAN_LONG=1 there
 // are 100,000 registries.
 func BenchmarkFlip(b *testing.B) {
 	n := 2000
@@ -34,84 +30,29 @@ func BenchmarkFlip(b *testing.B) {
 		if len(w.Compiled.Members(key)) != n {
 			b.Fatalf("%d registries share the front end", len(w.Compiled.Members(key)))
 		}
-		var publishing time.Duration
+		var downs time.Duration
 		up := false
 		for b.Loop() {
 			change := health.Change{Endpoint: key, State: health.Down, Was: health.Up, At: time.Now(), Reason: "benchmark"}
 			if up {
 				change.State, change.Was = health.Up, health.Recovering
 			}
-			a.availability.changed([]health.Change{change})
-			live := w.Compiled.Snapshot.Live[n-1].Masks()
-			if live.Up.Has(w.Compiled.Members(key)[n-1].Region) != up {
-				b.Fatal("not published")
-			}
-			up = !up
 			began := time.Now()
-			a.availability.mu.Lock()
-			a.availability.setDown(key, !up, map[uint32]bool{})
-			a.availability.mu.Unlock()
-			publishing += time.Since(began)
+			a.availability.Changed([]health.Change{change})
+			live := &w.Compiled.Snapshot.Live[n-1]
+			for region := w.Compiled.Members(key)[n-1].Region; live.Masks().Up.Has(region) != up; {
+				if !up || time.Since(began) > time.Minute {
+					b.Fatal("not published")
+				}
+				time.Sleep(50 * time.Microsecond)
+			}
+			if !up {
+				downs += time.Since(began)
+			}
 			up = !up
 		}
-		b.ReportMetric(float64(publishing.Microseconds())/1000/float64(b.N), "publish-ms")
+		b.ReportMetric(float64(downs.Microseconds())/1000/(float64(b.N+1)/2), "down-ms")
 	})
-}
-
-// TestRuns divides replicas of which registries have one or several.
-func TestRuns(t *testing.T) {
-	t.Parallel()
-	rng := rand.New(rand.NewPCG(9, 10))
-	for _, n := range []int{0, 1, flipAtOnce, flipAtOnce + 1, 3*flipAtOnce + 7} {
-		var members []compile.Member
-		for registry := 0; len(members) < n; registry++ {
-			for region := range uint8(1 + rng.IntN(3)) {
-				members = append(members, compile.Member{Registry: registry, Region: region})
-			}
-		}
-		runs := runsOf(members)
-		if got := slices.Concat(runs...); !slices.Equal(got, members) {
-			t.Errorf("%d replicas: %d in %d runs", len(members), len(got), len(runs))
-		}
-		for i := range runs[1:] {
-			if runs[i][len(runs[i])-1].Registry == runs[i+1][0].Registry {
-				t.Errorf("a registry is in two runs")
-			}
-		}
-	}
-}
-
-// TestFlip flips replicas of registries in several zones, more than one goroutine is
-// for, and one of which an operator has said when holds end.
-func TestFlip(t *testing.T) {
-	t.Parallel()
-	const n, zones = 3 * flipAtOnce, 5
-	s := &resolver.Snapshot{Live: make([]resolver.Availability, n), Registries: make([]resolver.Registry, n), Serials: make([]atomic.Uint32, zones)}
-	members := make([]compile.Member, n)
-	for i := range members {
-		members[i] = compile.Member{Registry: i, Region: 3}
-		s.Registries[i].Zone = uint32(i % zones)
-		s.Live[i].Set(decide.Masks{Routed: 0xff, Up: 0xff})
-	}
-	s.Live[n/2].Deadlines.Store(new(decide.Deadlines))
-	v := &availability{world: &World{Compiled: &compile.Result{Snapshot: s}}}
-	var rest []compile.Member
-	raised := make(map[uint32]bool)
-	for _, f := range v.flip(members, false, time.Unix(1000, 0)) {
-		rest = append(rest, f.rest...)
-		for _, zone := range f.zones {
-			raised[zone] = true
-		}
-	}
-	if len(raised) != zones || len(rest) != 1 || rest[0] != members[n/2] {
-		t.Errorf("zones %v, left %v", raised, rest)
-	}
-	for i := range s.Live {
-		changes, down := s.Live[i].History.All()
-		if want := i != n/2; s.Live[i].Masks().Up.Has(3) == want || len(changes) > 0 != want || down == 1000 != want {
-			t.Fatalf("registry %d: up %b, changes %v, last down at %d", i, s.Live[i].Masks().Up, changes, down)
-		}
-	}
 }
 
 // sharedFleet is a server of n registries with two replicas each, all behind the same
@@ -133,6 +74,13 @@ func sharedFleet(b *testing.B, n int) *App {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { _ = a.Stop(b.Context()) })
+	ctx, cancel := context.WithCancel(b.Context())
+	var running sync.WaitGroup
+	running.Go(func() { a.availability.Run(ctx) })
+	b.Cleanup(func() {
+		cancel()
+		running.Wait()
+		_ = a.Stop(context.Background())
+	})
 	return a
 }

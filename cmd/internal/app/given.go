@@ -61,8 +61,8 @@ func (g *given) note(m resolver.Move) {
 	w := g.a.world.Load()
 	reason := "another replica is nearer"
 	if region := w.Compiled.Snapshot.Local[m.Before]; region != decide.None {
-		if registry, ok := w.Compiled.Index[g.a.numbering.RegistryKey(m.Key.Registry())]; ok && w.Compiled.Snapshot.Registries[registry].Configured.Has(region) {
-			if why := g.a.availability.excluded(w, compile.Member{Registry: registry, Region: region}); why != "" {
+		if registry, ok := w.Compiled.Registry(m.Key.Registry()); ok && w.Compiled.Snapshot.Registries[registry].Configured.Has(region) {
+			if why := g.a.availability.Excluded(w.availability, compile.Member{Registry: registry, Region: region}); why != "" {
 				reason = why
 			}
 		} else {

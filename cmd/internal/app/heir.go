@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"portolan.dev/cmd/internal/availability"
 	"portolan.dev/cmd/internal/handover"
 	"portolan.dev/cmd/internal/version"
 	"portolan.dev/config/ledger"
@@ -133,7 +134,7 @@ func (a *App) differ() {
 		return
 	}
 	s, now := a.resolver.Snapshot(), a.o.Now()
-	s.Swaps = append(s.Swaps, uint32(now.Unix()), uint32(now.Add(publishedBy).Unix()))
+	s.Swaps = append(s.Swaps, uint32(now.Unix()), uint32(now.Add(availability.PublishedBy).Unix()))
 }
 
 // succeed begins to take what the process before sends. It belongs right behind the
@@ -209,6 +210,12 @@ func (a *App) beforeIsQuiet() {
 	p, now := a.before, a.o.Now()
 	if !p.quiet.CompareAndSwap(0, now.Unix()) {
 		return
+	}
+	state, err := a.record.store.State(context.Background())
+	if err == nil {
+		left, files := a.leftVerdicts(context.Background(), &state)
+		a.availability.Inherit(left)
+		dropNotes(files)
 	}
 	if a.shared == nil {
 		return

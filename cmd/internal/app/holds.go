@@ -18,13 +18,15 @@ const (
 	// crash where there is no shared memory. A unit that is lost gets the nearest
 	// replica, as if there were no holds.
 	saveEvery = 30 * time.Second
+	// retryEvery is how soon it is known that a ledger can be written again.
+	retryEvery = 5 * time.Second
 	// savedVersion is that of the saved form; others are ignored.
 	savedVersion = 1
 )
 
 // savedHead says what the numbers in a saved activity table mean. Units are told
-// apart by a seeded hash, so the seed is saved too; registries and regions go by
-// name. The units follow it, unitSize octets each.
+// apart by a seeded hash, so the seed is saved too; registries go by their global name
+// and regions by theirs. The units follow it, unitSize octets each.
 type savedHead struct {
 	Version    int                       `json:"version"`
 	Seed       uint64                    `json:"seed"`
@@ -46,7 +48,7 @@ func (a *App) saveHolds(ctx context.Context) error {
 		Moves: a.given.saved(a.o.Now()),
 	}
 	for _, m := range head.Moves {
-		head.Registries[m.Key.Registry()] = a.numbering.RegistryKey(m.Key.Registry())
+		head.Registries[m.Key.Registry()] = a.numbering.RegistryName(m.Key.Registry())
 	}
 	var units []byte
 	oldest := uint32(a.o.Now().Add(-decide.Keep * time.Second).Unix())
@@ -55,7 +57,7 @@ func (a *App) saveHolds(ctx context.Context) error {
 			return
 		}
 		if _, ok := head.Registries[k.Registry()]; !ok {
-			head.Registries[k.Registry()] = a.numbering.RegistryKey(k.Registry())
+			head.Registries[k.Registry()] = a.numbering.RegistryName(k.Registry())
 		}
 		units = appendUnit(units, k, e)
 	})
@@ -75,6 +77,7 @@ func (a *App) saveHolds(ctx context.Context) error {
 	if err := a.record.store.SetSerials(ctx, serials); err != nil {
 		return fmt.Errorf("save the serials: %w", err)
 	}
+	a.record.works(ctx)
 	return nil
 }
 
@@ -136,10 +139,18 @@ func (saved *savedHolds) each(f func(decide.Key, decide.Entry)) {
 func (a *App) keepSaving(ctx context.Context) {
 	tick := time.NewTicker(saveEvery)
 	defer tick.Stop()
+	again := time.NewTicker(retryEvery)
+	defer again.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-again.C:
+			// Nothing else may be written for long: that the ledger can be again would not
+			// be known.
+			if a.record.err() != nil {
+				_ = a.saveHolds(ctx) // has been complained of
+			}
 		case <-tick.C:
 			if err := a.saveHolds(ctx); err != nil && ctx.Err() == nil {
 				a.log.WarnContext(ctx, "what clients were given is not saved; a crash now may move some", "error", err)

@@ -146,13 +146,13 @@ func (t *targets) lastGood() []ledger.Target {
 }
 
 // targetStatus tells what a replica's target resolved to; nil where none is resolved.
-func (a *App) targetStatus(w *World, m compile.Member) *admin.TargetStatus {
-	s := w.Compiled.Snapshot
+func (a *App) targetStatus(c *compile.Result, m compile.Member) *admin.TargetStatus {
+	s := c.Snapshot
 	n := s.Replicas[s.ReplicaNumber(m.Registry, m.Region)].Resolved
 	if n == 0 {
 		return nil
 	}
-	st := &admin.TargetStatus{Host: trimDot(w.Compiled.Targets[n-1].Host), Addresses: []string{}, Stale: true}
+	st := &admin.TargetStatus{Host: trimDot(c.Targets[n-1].Host), Addresses: []string{}, Stale: true}
 	if now := s.Resolved[n-1].Load(); now != nil {
 		for _, addr := range now.From {
 			st.Addresses = append(st.Addresses, addr.String())

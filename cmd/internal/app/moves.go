@@ -5,6 +5,7 @@ import (
 
 	"portolan.dev/geo"
 	"portolan.dev/resolver"
+	"portolan.dev/resolver/compile"
 	"portolan.dev/resolver/decide"
 )
 
@@ -34,7 +35,7 @@ func newMoves(old, next *World) *moves {
 	m := &moves{registry: make(map[string]int)}
 	known := make(map[[2]decide.Mask]int)
 	unmoved := slices.Equal(old.Compiled.Snapshot.Regions, next.Compiled.Snapshot.Regions)
-	for was, is := range both(old, next) {
+	for was, is := range compile.Pairs(old.Compiled, next.Compiled) {
 		masks := [2]decide.Mask{old.Compiled.Routed[was], next.Compiled.Routed[is]}
 		if unmoved && masks[0] == masks[1] {
 			continue // nobody moves

@@ -102,7 +102,7 @@ func TestNotify(t *testing.T) {
 	s := newServer(t, base, app.Options{})
 	secretFile := filepath.Join(s.dir, "hook.secret")
 	writeFile(t, secretFile, key+"\n")
-	toAll := `{url: "` + all.URL + `", secret_file: DIR/hook.secret}`
+	toAll := `{url: "` + all.URL + `", secret_file: DIR/hook.secret, events: [config, drain, undrain]}`
 	const toNobody = `{url: "http://127.0.0.1:1/hidden", events: [drain]}`
 	s.write(t, base+receivers(toAll, toNobody, `{url: "`+drains.URL+`", events: [drain, undrain], secret: `+other+`}`))
 	s.reload(t) // before Start

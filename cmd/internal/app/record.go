@@ -8,11 +8,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"portolan.dev/cmd/internal/availability"
 	"portolan.dev/config/ledger"
 )
 
-// record is the ledger as the server uses it: verdicts of health are written if
-// that is possible at all, and what operators decide only if it is.
+// record is the ledger as the server uses it: it knows whether it can be written.
 type record struct {
 	store *gate
 	log   *slog.Logger
@@ -21,17 +21,11 @@ type record struct {
 	seq     atomic.Uint64
 }
 
-// append writes events whose effect does not wait for the disk.
-func (r *record) append(ctx context.Context, events ...ledger.Event) {
-	if len(events) > 0 {
-		_, _ = r.decide(ctx, events...) // what goes wrong is known by trouble
-	}
-}
+var _ availability.Ledger = (*record)(nil)
 
-// decide writes events that must be durable before they take effect. A failure that
-// is the disk's is logged once, and shown by status and metrics until a write
-// succeeds.
-func (r *record) decide(ctx context.Context, events ...ledger.Event) ([]ledger.Event, error) {
+// Append implements [availability.Ledger]. A failure that is the disk's is logged once,
+// and shown by status and metrics until a write succeeds.
+func (r *record) Append(ctx context.Context, events ...ledger.Event) ([]ledger.Event, error) {
 	stored, err := r.store.Append(ctx, 0, events...)
 	if err != nil {
 		fault := errors.Is(err, ledger.ErrInvalid) || errors.Is(err, ledger.ErrConflict) || errors.Is(err, ledger.ErrClosed) || ctx.Err() != nil // the caller's
@@ -40,11 +34,16 @@ func (r *record) decide(ctx context.Context, events ...ledger.Event) ([]ledger.E
 		}
 		return nil, err
 	}
+	r.works(ctx)
+	r.seq.Store(stored[len(stored)-1].Seq)
+	return stored, nil
+}
+
+// works notes that a write has succeeded.
+func (r *record) works(ctx context.Context) {
 	if r.trouble.Swap(nil) != nil {
 		r.log.InfoContext(ctx, "the ledger can be written again")
 	}
-	r.seq.Store(stored[len(stored)-1].Seq)
-	return stored, nil
 }
 
 // err returns why the ledger cannot be written; nil when it can.
@@ -58,9 +57,8 @@ func (r *record) err() error {
 // backPage is how many events are read at a time, from the newest back.
 const backPage = 512
 
-// back calls f for the events up to one, newest first, until f returns false or those
-// that are kept end.
-func (r *record) back(ctx context.Context, to uint64, f func(*ledger.Event) bool) error {
+// Back implements [availability.Ledger]: it reads as far as events are kept.
+func (r *record) Back(ctx context.Context, to uint64, f func(*ledger.Event) bool) error {
 	for to > 0 {
 		from := max(to, backPage) - backPage + 1
 		page, err := r.store.Events(ctx, from, int(to-from+1))
@@ -83,7 +81,7 @@ func (r *record) back(ctx context.Context, to uint64, f func(*ledger.Event) bool
 // lately returns the events decided since a moment, oldest first.
 func (r *record) lately(ctx context.Context, since time.Time) ([]ledger.Event, error) {
 	var out []ledger.Event
-	err := r.back(ctx, r.seq.Load(), func(e *ledger.Event) bool {
+	err := r.Back(ctx, r.seq.Load(), func(e *ledger.Event) bool {
 		if e.DecidedAt.Before(since) {
 			// Verdicts carry the time of the probe and may stand out of order, but not by
 			// more than the margin that callers add.
@@ -94,19 +92,4 @@ func (r *record) lately(ctx context.Context, since time.Time) ([]ledger.Event, e
 	})
 	slices.Reverse(out)
 	return out, err
-}
-
-// before returns the last event before one that f accepts; false if there is none
-// that is kept, or can be read.
-func (r *record) before(ctx context.Context, seq uint64, f func(*ledger.Event) bool) (found ledger.Event, ok bool) {
-	err := r.back(ctx, seq-1, func(e *ledger.Event) bool {
-		if ok = f(e); ok {
-			found = *e
-		}
-		return !ok
-	})
-	if err != nil {
-		r.log.WarnContext(ctx, "older events of the ledger are not readable", "error", err)
-	}
-	return found, ok
 }

@@ -79,12 +79,12 @@ func (a *App) publishLocked(w *World) {
 	// A query, or an explanation, may still hold this snapshot when the next one is
 	// served and its numbers mean something else.
 	s.Excluded = func(registry int, region uint8) string {
-		return a.availability.excluded(w, compile.Member{Registry: registry, Region: region})
+		return a.availability.Excluded(w.availability, compile.Member{Registry: registry, Region: region})
 	}
 	a.nameUnits()
 	a.resolver.Reserve(a.slots.Len())
 	a.targets = newTargets(a, w)
-	a.availability.adopt(w, func() {
+	a.availability.Adopt(w.availability, carryAddresses(a.world.Load(), w), func() {
 		if old := a.world.Load(); old != nil {
 			carrySerials(old, w)
 		}

@@ -5,8 +5,8 @@ import (
 	"strings"
 
 	"portolan.dev/cmd/internal/admin"
+	"portolan.dev/cmd/internal/availability"
 	"portolan.dev/cmd/internal/version"
-	"portolan.dev/config/ledger"
 	"portolan.dev/health"
 	"portolan.dev/resolver/compile"
 )
@@ -30,7 +30,7 @@ func (a *App) Status() admin.Status {
 		reg := admin.RegistryStatus{Registry: r.Key, Name: r.Name, Holds: r.Policy.Hold > 0, NoHolds: noHolds(w, i, w.said.registries[i].wantsHolds)}
 		for region := range uint8(len(s.Regions)) {
 			if r.Configured.Has(region) {
-				reg.Replicas = append(reg.Replicas, a.replicaStatus(w, compile.Member{Registry: i, Region: region}, act, lately))
+				reg.Replicas = append(reg.Replicas, a.replicaStatus(w.availability, compile.Member{Registry: i, Region: region}, act, lately))
 			}
 		}
 		st.Registries = append(st.Registries, reg)
@@ -67,18 +67,18 @@ func noHolds(w *World, registry int, wanted bool) string {
 	return severalServers
 }
 
-// replicaStatus describes one replica of w.
-func (a *App) replicaStatus(w *World, m compile.Member, act *clients, lately recent) admin.ReplicaStatus {
-	s := w.Compiled.Snapshot
+// replicaStatus describes one replica of c.
+func (a *App) replicaStatus(c *availability.Configuration, m compile.Member, act *clients, lately recent) admin.ReplicaStatus {
+	s := c.Compiled.Snapshot
 	r := &s.Registries[m.Registry]
 	masks := s.Live[m.Registry].Masks()
 	rs := admin.ReplicaStatus{
 		Region: s.Regions[m.Region].Label, State: "unprobed",
 		// The switch, not the mask: a drain is told as a drain, so that the two are
 		// never taken for one another.
-		Registry: r.Key, Routed: w.Compiled.Routed[m.Registry].Has(m.Region), Up: masks.Up.Has(m.Region),
+		Registry: r.Key, Routed: c.Compiled.Routed[m.Registry].Has(m.Region), Up: masks.Up.Has(m.Region),
 	}
-	if st, ok := a.availability.status(w, m); ok {
+	if st, ok := a.health(c, m); ok {
 		rs.State, rs.Last, rs.Flaps = st.State.String(), st.Last.Detail, st.Flaps
 		rs.Since = optional(st.Since)
 		if st.State == health.Recovering {
@@ -87,39 +87,37 @@ func (a *App) replicaStatus(w *World, m compile.Member, act *clients, lately rec
 	}
 	first, n := s.Replicas[r.First].Slot, uint32(r.Configured.Count())
 	slot := s.Replicas[s.ReplicaNumber(m.Registry, m.Region)].Slot
-	rs.Target = a.targetStatus(w, m)
+	rs.Target = a.targetStatus(c.Compiled, m)
 	rs.Share1m, rs.Share10m = share(lately.one, first, n, slot), share(lately.ten, first, n, slot)
-	v := a.availability
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	m, ok := v.here(w, m)
+	d, current, m, ok := a.availability.Decided(c, m)
 	if !ok {
 		return rs
 	}
-	if o := v.overrides[v.subject(m)]; o != nil {
-		if o.routing != nil {
-			rs.Routed, rs.RoutingBy = *o.routing, o.routingBy
+	if d.Routing != nil {
+		rs.Routed, rs.RoutingBy = *d.Routing, d.RoutingBy
+	}
+	if d.Next != nil {
+		rs.Pending = &admin.PendingRouting{
+			Routed: current.Compiled.Routed[m.Registry].Has(m.Region), EffectiveAt: d.NextAt, By: d.Next.By, Reason: d.Next.Why,
 		}
-		rs.Pending = pendingRouting(o.nextRouting, v.world.Compiled.Routed[m.Registry].Has(m.Region))
-		if o.drain != nil {
-			d := a.drainStatus(m, act)
-			rs.Drain, rs.Held = &d, d.Held
+		if d.Next.Routing != nil {
+			rs.Pending.Routed = *d.Next.Routing
 		}
+	}
+	if d.Drain != nil {
+		drain := a.drainStatus(current, m, d.Drain, act)
+		rs.Drain, rs.Held = &drain, drain.Held
 	}
 	return rs
 }
 
-// pendingRouting describes a switch that waits, nil for none; configured is what the
-// configuration says.
-func pendingRouting(e *ledger.Event, configured bool) *admin.PendingRouting {
-	if e == nil {
-		return nil
+// health returns what health knows of a replica of c; false if it is not probed.
+func (a *App) health(c *availability.Configuration, m compile.Member) (health.Status, bool) {
+	e := c.Compiled.EndpointOf(m)
+	if e < 0 {
+		return health.Status{}, false
 	}
-	p := &admin.PendingRouting{Routed: configured, EffectiveAt: e.EffectiveAt, By: e.By, Reason: e.Why}
-	if e.Routing != nil {
-		p.Routed = *e.Routing
-	}
-	return p
+	return a.monitor.Status(c.Compiled.Endpoints[e].Key)
 }
 
 // Endpoints implements [admin.API].

@@ -118,11 +118,11 @@ func (t *targets) resolve(ctx context.Context, target compile.Target) (time.Dura
 	now := t.a.o.Now()
 	packed := compile.PackAddresses(target, slices.Compact(addrs), now, now.Add(wait))
 	before := t.w.Compiled.Snapshot.Resolved[target.Resolved].Swap(packed)
-	t.a.availability.resolved(t.w, target.Member)
+	t.a.availability.Resolved(t.w.availability, target.Member)
 	t.warnFamilies(ctx, target, before, packed)
 	moved := before == nil || !slices.Equal(before.From, packed.From)
 	if before != nil && moved {
-		t.a.availability.readdressed(t.w, target.Member)
+		t.a.availability.Readdressed(t.w.availability, target.Member)
 	}
 	if moved {
 		select {
@@ -143,15 +143,6 @@ func (t *targets) warnFamilies(ctx context.Context, target compile.Target, befor
 	if lacks(now) && (before == nil || !lacks(before) || before.Until.IsZero()) {
 		t.a.log.WarnContext(ctx, "a target lacks an address family that its registry serves; caches may tell clients of other replicas so, too",
 			"target", target.Host, "registry", t.w.Compiled.Snapshot.Registries[target.Registry].Key)
-	}
-}
-
-// readdressed tells that a target has other addresses than before.
-func (v *availability) readdressed(w *World, m compile.Member) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.world == w {
-		v.raise(map[uint32]bool{w.Compiled.Snapshot.Registries[m.Registry].Zone: true})
 	}
 }
 
@@ -225,4 +216,33 @@ func (a *App) resolvers() ([]string, error) {
 		servers[i] = net.JoinHostPort(s, c.Port)
 	}
 	return servers, nil
+}
+
+// carryAddresses keeps the addresses of targets that the next world has too: a reload
+// must not wait for a resolver. It returns the replicas of next without any; those of a
+// first world have what was saved.
+func carryAddresses(old, next *World) (unresolved []compile.Member) {
+	known := make(map[string]*compile.Target)
+	if old != nil {
+		for i := range old.Compiled.Targets {
+			known[targetKey(old, &old.Compiled.Targets[i])] = &old.Compiled.Targets[i]
+		}
+	}
+	for i := range next.Compiled.Targets {
+		t := &next.Compiled.Targets[i]
+		if was := known[targetKey(next, t)]; was != nil {
+			if a := old.Compiled.Snapshot.Resolved[was.Resolved].Load(); a != nil {
+				keepAddresses(next, t, compile.PackAddresses(*t, a.From, a.At, a.Until))
+			}
+		}
+		if next.Compiled.Snapshot.Resolved[t.Resolved].Load() == nil {
+			unresolved = append(unresolved, t.Member)
+		}
+	}
+	return unresolved
+}
+
+func targetKey(w *World, t *compile.Target) string {
+	s := w.Compiled.Snapshot
+	return s.Registries[t.Registry].Name + " " + s.Regions[t.Region].Name + " " + t.Host
 }

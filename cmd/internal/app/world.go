@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"portolan.dev/cmd/internal/availability"
 	"portolan.dev/cmd/internal/notify"
 	"portolan.dev/config"
 	"portolan.dev/geo"
@@ -35,8 +36,9 @@ type World struct {
 	countryCells []geo.Cell       // of the embedded data, kept for the next reload; nil if that is what is served
 	tableFiles   []fs.FileInfo    // that Table was read from; nil for the embedded data
 	tableDigest  [sha256.Size]byte
-	sum          string // what digest returns
-	said         said   // once the world belongs to an App
+	sum          string                      // what digest returns
+	said         said                        // once the world belongs to an App
+	availability *availability.Configuration // the same
 }
 
 // Source is where a World comes from.

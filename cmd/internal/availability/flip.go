@@ -1,4 +1,4 @@
-package app
+package availability
 
 import (
 	"runtime"
@@ -19,11 +19,34 @@ type flipped struct {
 	rest  []compile.Member
 }
 
+// flipAll publishes the health of an endpoint to all replicas it decides for. v.mu is
+// held.
+func (v *Availability) flipAll(members []compile.Member, up bool, zones map[uint32]bool) {
+	// What operators and resolvers say of replicas is asked only where they have said
+	// anything.
+	left := []flipped{{rest: members}}
+	if len(v.overrides) == 0 && len(v.unresolved) == 0 {
+		left = v.flip(members, up, v.o.Now())
+	}
+	last := -1
+	for _, f := range left {
+		for _, zone := range f.zones {
+			zones[zone] = true
+		}
+		for _, m := range f.rest {
+			if m.Registry != last {
+				v.publish(m.Registry, zones)
+			}
+			last = m.Registry
+		}
+	}
+}
+
 // flip publishes the health of replicas that neither operators nor resolvers have said
 // anything of, on as many processors as there are: a front end may be that of all
-// registries. It gives what it must not publish by itself, because an operator has said
-// when holds end. v.mu is held.
-func (v *availability) flip(members []compile.Member, up bool, at time.Time) (left []flipped) {
+// registries. It gives back what it must not publish by itself: registries that are in
+// an outage, or would be. v.mu is held.
+func (v *Availability) flip(members []compile.Member, up bool, at time.Time) (left []flipped) {
 	runs := runsOf(members)
 	left = make([]flipped, len(runs))
 	var all sync.WaitGroup
@@ -50,10 +73,14 @@ func runsOf(members []compile.Member) [][]compile.Member {
 	return append(runs, members)
 }
 
-func (v *availability) flipRun(members []compile.Member, up bool, at time.Time) (f flipped) {
-	s := v.world.Compiled.Snapshot
+func (v *Availability) flipRun(members []compile.Member, up bool, at time.Time) (f flipped) {
+	s := v.current.Compiled.Snapshot
 	for _, m := range members {
-		if s.Live[m.Registry].Deadlines.Load() != nil {
+		masks := s.Live[m.Registry].Masks()
+		if !up {
+			masks.Up = masks.Up.With(m.Region, false)
+		}
+		if masks.Routed&masks.Up == 0 || v.outages[m.Registry] != nil {
 			f.rest = append(f.rest, m)
 			continue
 		}

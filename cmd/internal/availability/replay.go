@@ -1,8 +1,7 @@
-package app
+package availability
 
 import (
 	"cmp"
-	"context"
 	"slices"
 	"time"
 
@@ -12,13 +11,13 @@ import (
 )
 
 const (
-	// longestGrace is the most that state.grace can be: an event that was decided
-	// so long ago may take effect now.
-	longestGrace = 5 * time.Minute
-	// publishedBy is how long after it took effect a change is in the masks at the
+	// LongestGrace is the most that a grace time can be: an event that was decided so
+	// long ago may take effect now.
+	LongestGrace = 5 * time.Minute
+	// PublishedBy is how long after it took effect a change is in the masks at the
 	// latest: the clock of answers has whole seconds, and the disk comes first. Who was
 	// active in between was given what held before.
-	publishedBy = 2 * time.Second
+	PublishedBy = 2 * time.Second
 )
 
 // moment is when something changed for a replica, and what it was before.
@@ -34,8 +33,8 @@ type moment struct {
 // who were active then are held as if there had been no restart: also where a
 // change took effect while the server was down. The masks of then are those of now
 // with what was changed since taken back.
-func (v *availability) remember(events []ledger.Event) {
-	now := v.now()
+func (v *Availability) remember(events []ledger.Event) {
+	now := v.o.Now()
 	var moments []moment
 	for i := range events {
 		for _, m := range v.momentsOf(&events[i]) {
@@ -56,11 +55,11 @@ func (v *availability) remember(events []ledger.Event) {
 }
 
 // momentsOf returns what an event changed, and when.
-func (v *availability) momentsOf(e *ledger.Event) (moments []moment) {
+func (v *Availability) momentsOf(e *ledger.Event) (moments []moment) {
 	switch e.Kind {
 	case ledger.Down, ledger.Up:
 		down := e.Kind == ledger.Down
-		for _, m := range v.world.Compiled.Members(e.Endpoint) {
+		for _, m := range v.current.Compiled.Members(e.Endpoint) {
 			moments = append(moments, moment{m, e.DecidedAt, down, func(now decide.Masks) decide.Masks {
 				now.Up = now.Up.With(m.Region, down)
 				return now
@@ -73,7 +72,7 @@ func (v *availability) momentsOf(e *ledger.Event) (moments []moment) {
 		}
 		routed := e.Kind == ledger.Drain
 		if e.Kind == ledger.Routing {
-			routed = !v.world.Compiled.Routed[m.Registry].Has(m.Region)
+			routed = !v.current.Compiled.Routed[m.Registry].Has(m.Region)
 			if e.Routing != nil {
 				routed = !*e.Routing
 			}
@@ -88,8 +87,8 @@ func (v *availability) momentsOf(e *ledger.Event) (moments []moment) {
 }
 
 // replay notes the changes of a registry, given in order.
-func (v *availability) replay(registry int, moments []moment, now time.Time) {
-	live := &v.world.Compiled.Snapshot.Live[registry]
+func (v *Availability) replay(registry int, moments []moment, now time.Time) {
+	live := &v.current.Compiled.Snapshot.Live[registry]
 	for _, n := range notings(live.Masks(), moments, now) {
 		live.History.Note(n.Change, n.died)
 	}
@@ -113,7 +112,7 @@ func notings(masks decide.Masks, moments []moment, now time.Time) []noting {
 	out := make([]noting, 0, 2*len(moments))
 	for i, m := range moments {
 		out = append(out, noting{decide.Change{At: uint32(m.at.Unix()), Masks: after[i]}, m.died})
-		late, last := m.at.Add(publishedBy), i
+		late, last := m.at.Add(PublishedBy), i
 		if late.After(now) {
 			late = now
 		}
@@ -128,8 +127,8 @@ func notings(masks decide.Masks, moments []moment, now time.Time) []noting {
 
 // rememberSwaps notes when a configuration or location data were taken up under which
 // clients may be answered otherwise.
-func (v *availability) rememberSwaps(events []ledger.Event) {
-	s := v.world.Compiled.Snapshot
+func (v *Availability) rememberSwaps(events []ledger.Event) {
+	s := v.current.Compiled.Snapshot
 	var swaps []uint32
 	last := ""
 	for i := range events {
@@ -138,13 +137,13 @@ func (v *availability) rememberSwaps(events []ledger.Event) {
 			continue
 		}
 		if last == "" { // what was served before?
-			if was, ok := v.record.before(context.Background(), e.Seq, func(was *ledger.Event) bool { return was.Kind == ledger.Config }); ok && was.Detail == e.Detail {
+			if was, ok := v.lastBefore(e.Seq, func(was *ledger.Event) bool { return was.Kind == ledger.Config }); ok && was.Detail == e.Detail {
 				last = e.Detail
 				continue
 			}
 		}
 		last = e.Detail
-		swaps = append(swaps, uint32(e.EffectiveAt.Unix()), uint32(e.EffectiveAt.Add(publishedBy).Unix()))
+		swaps = append(swaps, uint32(e.EffectiveAt.Unix()), uint32(e.EffectiveAt.Add(PublishedBy).Unix()))
 	}
 	swaps = append(swaps, s.Swaps...)
 	slices.Sort(swaps)

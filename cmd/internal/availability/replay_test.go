@@ -1,4 +1,4 @@
-package app
+package availability
 
 import (
 	"math/rand/v2"
@@ -36,7 +36,7 @@ func newLife(seed uint64, n int) *life {
 		}
 		masks.Routed = masks.Routed.With(region, !was)
 		l.moments = append(l.moments, moment{replica: compile.Member{Region: region}, at: at, before: undo})
-		published = later(published, at.Add(time.Duration(l.rng.IntN(int(publishedBy)))))
+		published = later(published, at.Add(time.Duration(l.rng.IntN(int(PublishedBy)))))
 		l.masks, l.pub = append(l.masks, masks), append(l.pub, published)
 	}
 	return l

@@ -1,0 +1,192 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"portolan.dev/cmd/internal/admin"
+	"portolan.dev/cmd/internal/availability"
+	"portolan.dev/resolver/compile"
+)
+
+// refusal is an error of availability as the admin API knows it.
+type refusal struct {
+	error
+
+	kind error
+}
+
+// Unwrap gives both: the text is that of the first.
+func (r refusal) Unwrap() []error { return []error{r.error, r.kind} }
+
+// apiError tells the admin API what kind of error it is.
+func apiError(err error) error {
+	for _, k := range []struct{ is, kind error }{
+		{availability.ErrNotFound, admin.ErrNotFound}, {availability.ErrInvalid, admin.ErrInvalid}, {availability.ErrRefused, admin.ErrRefused},
+	} {
+		if errors.Is(err, k.is) {
+			return refusal{err, k.kind}
+		}
+	}
+	return err
+}
+
+// Drain implements [admin.API].
+func (a *App) Drain(_ context.Context, r admin.DrainRequest) ([]admin.DrainStatus, error) {
+	c, members, err := a.availability.Drain(availability.DrainOrder{
+		Selector: availability.Selector(r.Selector), By: r.By, Reason: r.Reason,
+		Deadline: time.Duration(r.Deadline), For: time.Duration(r.For), Now: r.Now, Force: r.Force,
+	})
+	if err != nil {
+		return nil, apiError(err)
+	}
+	return a.drainStatuses(c, members), nil
+}
+
+// Undrain implements [admin.API].
+func (a *App) Undrain(_ context.Context, s admin.Selector, by, reason string) ([]admin.DrainStatus, error) {
+	c, members, err := a.availability.Undrain(availability.Selector(s), by, reason)
+	if err != nil {
+		return nil, apiError(err)
+	}
+	return a.drainStatuses(c, members), nil
+}
+
+// SetRouting implements [admin.API].
+func (a *App) SetRouting(_ context.Context, r admin.RoutingRequest) (admin.ReplicaStatus, error) {
+	c, m, err := a.availability.SetRouting(availability.RoutingOrder{
+		Registry: r.Registry, Region: r.Region, On: r.On, By: r.By, Reason: r.Reason, Force: r.Force,
+	})
+	if err != nil {
+		return admin.ReplicaStatus{}, apiError(err)
+	}
+	return a.replicaStatus(c, m, a.activity(), a.shares.latest()), nil
+}
+
+// Failback implements [admin.API].
+func (a *App) Failback(_ context.Context, s admin.Selector, by, reason string) ([]admin.ReplicaStatus, error) {
+	c, members, err := a.availability.Failback(availability.Selector(s), by, reason)
+	if err != nil {
+		return nil, apiError(err)
+	}
+	snapshot := c.Compiled.Snapshot
+	statuses := make([]admin.ReplicaStatus, 0, len(members))
+	for _, m := range members {
+		statuses = append(statuses, admin.ReplicaStatus{
+			Registry: snapshot.Registries[m.Registry].Key, Region: snapshot.Regions[m.Region].Label,
+			Up: snapshot.Live[m.Registry].Masks().Up.Has(m.Region),
+		})
+	}
+	return statuses, nil
+}
+
+// Drains implements [admin.API].
+func (a *App) Drains(_ context.Context, s admin.Selector) ([]admin.DrainStatus, error) {
+	absent := a.availability.Absent(availability.Selector(s))
+	c, members, err := a.availability.Drained(availability.Selector(s))
+	if err != nil && len(absent) == 0 {
+		return nil, apiError(err)
+	}
+	out := a.drainStatuses(c, members)
+	for _, d := range absent {
+		out = append(out, admin.DrainStatus{
+			Registry: d.Registry, Region: d.Region, Drained: d.UndrainAt.IsZero(), Absent: true, EffectiveAt: d.EffectiveAt,
+			By: d.By, Reason: d.Reason, UndrainAt: optional(d.UndrainAt), Until: optional(d.Until), Deadline: optional(d.Deadline),
+		})
+	}
+	return out, nil
+}
+
+// drainStatuses describes replicas of c as drains see them. Those that a reload has
+// taken away meanwhile are left out.
+func (a *App) drainStatuses(c *availability.Configuration, members []compile.Member) []admin.DrainStatus {
+	out := make([]admin.DrainStatus, 0, len(members))
+	activity := a.activity()
+	for _, m := range members {
+		if d, current, m, ok := a.availability.Decided(c, m); ok {
+			out = append(out, a.drainStatus(current, m, d.Drain, activity))
+		}
+	}
+	return out
+}
+
+// keptLonger is how much longer than the TTL after the last answer, by our clock, a
+// cache may hold it: one second because that clock counts whole ones, one because
+// those of caches do (Unbound serves a record through all of the second in which it
+// expires), and one for the way.
+const keptLonger = 3 * time.Second
+
+// drainStatus says how far the drain of a replica has come; d is nil without one.
+func (a *App) drainStatus(c *availability.Configuration, m compile.Member, d *availability.Drain, activity *clients) admin.DrainStatus {
+	s := c.Compiled.Snapshot
+	r := &s.Registries[m.Registry]
+	st := admin.DrainStatus{Registry: r.Key, Region: s.Regions[m.Region].Label, TTL: r.TTL}
+	if last := activity.lastAnswer(s.Replicas[s.ReplicaNumber(m.Registry, m.Region)].Slot); last > 0 {
+		at := time.Unix(last, 0)
+		st.LastAnswer = &at
+	}
+	if d == nil {
+		return st
+	}
+	now := a.o.Now()
+	if d.InForce {
+		st.UndrainAt = optional(d.UndrainAt)
+	}
+	if !d.UndrainAt.IsZero() {
+		return st
+	}
+	st.Drained, st.EffectiveAt, st.By, st.Reason = true, d.EffectiveAt, d.By, d.Reason
+	st.Deadline, st.Until, st.LastResort = optional(d.Deadline), optional(d.Until), d.LastResort
+	ttl := time.Duration(r.TTL) * time.Second
+	st.Bound = d.HoldsEnd.Add(ttl + keptLonger)
+	if now.Before(d.HoldsEnd) && !d.Now {
+		st.Held = activity.held(r.Number, s.Stable[m.Region], holdQuestion{
+			now: now, effective: d.EffectiveAt, policy: r.Policy,
+		})
+	}
+	if st.Held == 0 && d.InForce && !d.LastResort {
+		safe := a.lastGiven(&st, now).Add(ttl + keptLonger)
+		if bound := st.Bound; safe.After(bound) && (st.LastAnswer == nil || st.LastAnswer.Before(d.HoldsEnd)) {
+			safe = bound
+		}
+		st.SafeAt, st.Safe = &safe, !now.Before(safe)
+	}
+	return st
+}
+
+// lastGiven is when a drained replica was last given to a client, as far as that
+// is known: an answer before the server's start is assumed at the start, or at the last
+// moment of the process before it, and one that is under way now was given now.
+func (a *App) lastGiven(d *admin.DrainStatus, now time.Time) time.Time {
+	last := a.served(now)
+	if d.LastAnswer != nil && d.LastAnswer.After(last) {
+		last = *d.LastAnswer
+	}
+	if last.Before(d.EffectiveAt) {
+		// Until then it was given to anybody; the counters may lag by one batch.
+		last = d.EffectiveAt
+	}
+	if last.After(now) {
+		last = now
+	}
+	return last
+}
+
+// served is since when this process alone answers.
+func (a *App) served(now time.Time) time.Time {
+	if a.before == nil {
+		return a.started
+	}
+	if quiet := a.before.quiet.Load(); quiet != 0 {
+		return time.Unix(quiet, 0)
+	}
+	return now
+}
+
+func optional(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

@@ -1,0 +1,260 @@
+package availability
+
+import (
+	"time"
+
+	"portolan.dev/config/ledger"
+	"portolan.dev/health"
+	"portolan.dev/resolver/compile"
+	"portolan.dev/resolver/decide"
+)
+
+// Adopt makes c what changes are published to: its masks are set from all that is
+// known, its history goes on from the configuration before, and swap, which must not
+// wait for anything, makes it what is served. unresolved are its replicas whose target
+// has no addresses yet. Changes that come meanwhile wait.
+func (v *Availability) Adopt(c *Configuration, unresolved []compile.Member, swap func()) {
+	v.mu.Lock()
+	old := v.current
+	v.current = c
+	v.unresolved = make(map[compile.Member]bool, len(unresolved))
+	for _, m := range unresolved {
+		v.unresolved[m] = true
+	}
+	if old != nil {
+		v.rename(old)
+		v.inherit(old)
+	}
+	v.monitor.Set(c.Compiled.Endpoints)
+	v.forget()
+	v.number()
+	if old != nil {
+		v.carryOutages(old)
+		carryHistory(old, c, v.o.Now())
+	}
+	for registry := range v.concerned() {
+		v.set(registry)
+	}
+	for subject := range v.overrides {
+		if m, ok := v.member(subject); ok {
+			v.deadline(m)
+		}
+		v.explainOrder(subject)
+	}
+	for m := range v.unresolved {
+		v.explainOrder(v.subject(m))
+	}
+	if old == nil {
+		v.remember(v.recent)
+		v.recent = nil
+	}
+	v.reasons.current.Store(c)
+	swap()
+	v.mu.Unlock()
+	v.journal.note()
+	v.wake()
+}
+
+// concerned returns the registries whose masks are not what the configuration alone
+// says. v.mu is held.
+func (v *Availability) concerned() map[int]bool {
+	registries := make(map[int]bool)
+	for key := range v.out {
+		for _, m := range v.current.Compiled.Members(key) {
+			registries[m.Registry] = true
+		}
+	}
+	for m := range v.unresolved {
+		registries[m.Registry] = true
+	}
+	for subject := range v.overrides {
+		if m, ok := v.member(subject); ok {
+			registries[m.Registry] = true
+		}
+	}
+	for registry := range v.outages {
+		registries[registry] = true
+	}
+	return registries
+}
+
+// number finds what is out by the numbers of the endpoints. v.mu is held.
+func (v *Availability) number() {
+	c := v.current.Compiled
+	v.outAt = make([]*endpoint, len(c.Endpoints))
+	for key, e := range v.out {
+		if i := c.EndpointIndex(key); i >= 0 {
+			v.outAt[i] = e
+		}
+	}
+}
+
+// rename follows registries that have another key under the same served name: what
+// operators have ordered for them is ordered for the new key from now on. v.mu is held.
+func (v *Availability) rename(old *Configuration) {
+	before, after := old.Compiled.Snapshot, v.current.Compiled.Snapshot
+	renamed := make(map[string]string)
+	for was, is := range compile.Pairs(old.Compiled, v.current.Compiled) {
+		if a, b := before.Registries[was].Key, after.Registries[is].Key; a != b {
+			renamed[a] = b
+		}
+	}
+	if len(renamed) == 0 {
+		return
+	}
+	moved := make(map[ledger.Subject]*override)
+	for s, o := range v.overrides {
+		if key, ok := renamed[s.Registry]; ok {
+			delete(v.overrides, s)
+			moved[ledger.Subject{Registry: key, Region: s.Region}] = o
+			v.reasons.orders.Delete(s)
+			v.renameOrders(s, key, o)
+		}
+	}
+	for s, o := range moved {
+		v.overrides[s] = o
+	}
+}
+
+// renameOrders writes the orders for a replica to the ledger as orders for the same
+// replica of a registry with another key. v.mu is held.
+func (v *Availability) renameOrders(s ledger.Subject, key string, o *override) {
+	why := "the registry was " + s.Registry + " before"
+	write := func(was *ledger.Event, to **ledger.Event, inForce bool) {
+		if was == nil {
+			return
+		}
+		e := *was
+		e.Registry = key
+		*to = &e
+		v.journal.verdicts([]ledger.Event{e}, false, func(stored []ledger.Event, err error) {
+			if err != nil {
+				return
+			}
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			if *to == &e {
+				*to = &stored[0]
+			}
+			if inForce {
+				v.journal.verdicts([]ledger.Event{{
+					Kind: ledger.Effective, Registry: key, Region: s.Region, DecidedAt: v.o.Now(), By: "portolan", Why: why, Of: stored[0].Seq,
+				}}, false, nil)
+			}
+		})
+	}
+	write(o.drain, &o.drain, o.inForce)
+	write(o.undrain, &o.undrain, false)
+	if o.routing != nil {
+		v.journal.verdicts([]ledger.Event{{
+			Kind: ledger.Routing, Registry: key, Region: s.Region, DecidedAt: v.o.Now(), By: o.routingBy, Why: why, Routing: o.routing,
+		}}, false, nil)
+	}
+	write(o.nextRouting, &o.nextRouting, false)
+	now := v.o.Now()
+	v.journal.verdicts([]ledger.Event{
+		{Kind: ledger.Undrain, Registry: s.Registry, Region: s.Region, DecidedAt: now, By: "portolan", Why: "the registry is " + key + " now"},
+		{Kind: ledger.Routing, Registry: s.Registry, Region: s.Region, DecidedAt: now, By: "portolan", Why: "the registry is " + key + " now"},
+	}, false, nil)
+}
+
+// inherit keeps replicas down whose probe has changed: they are watched by another
+// endpoint now, which must not take a dead replica for one never seen. v.mu is held.
+func (v *Availability) inherit(old *Configuration) {
+	c := v.current.Compiled
+	renamed := pairedRegistries(old.Compiled, c)
+	for i := range c.Endpoints {
+		e := &c.Endpoints[i]
+		if old.Compiled.EndpointIndex(e.Key) >= 0 || v.out[e.Key] != nil {
+			continue
+		}
+		subject := v.subject(c.Members(e.Key)[0])
+		if key, ok := renamed[subject.Registry]; ok {
+			subject.Registry = key
+		}
+		m, ok := memberOf(old.Compiled, subject)
+		if !ok {
+			continue
+		}
+		before := old.Compiled.EndpointOf(m)
+		if before < 0 {
+			continue
+		}
+		was := v.out[old.Compiled.Endpoints[before].Key]
+		if was == nil {
+			continue
+		}
+		now := v.o.Now()
+		v.out[e.Key] = &endpoint{since: was.since, passing: was.passing, noted: was.noted}
+		v.reasons.health(e.Key, "down since "+stamp(was.since)+": it was when its probe was changed")
+		e.Resume = health.Resume{DownAt: now, Passing: was.passing}
+		subject = v.subject(c.Members(e.Key)[0])
+		v.journal.verdicts([]ledger.Event{{
+			Kind: ledger.Down, Endpoint: e.Key, Registry: subject.Registry, Region: subject.Region, DecidedAt: now,
+			By: "portolan", Why: "was down when its probe was changed",
+		}}, false, nil)
+	}
+}
+
+// pairedRegistries gives the key that a registry had before by the one it has now,
+// where they differ.
+func pairedRegistries(old, next *compile.Result) map[string]string {
+	out := make(map[string]string)
+	for was, is := range compile.Pairs(old, next) {
+		if a, b := old.Snapshot.Registries[was].Key, next.Snapshot.Registries[is].Key; a != b {
+			out[b] = a
+		}
+	}
+	return out
+}
+
+// forget drops what is known of endpoints that are no longer configured, in the
+// ledger too: an endpoint that comes back one day begins as one never seen. v.mu is held.
+func (v *Availability) forget() {
+	var gone []ledger.Event
+	for key := range v.out {
+		if v.current.Compiled.EndpointIndex(key) < 0 {
+			gone = append(gone, ledger.Event{Kind: ledger.Up, Endpoint: key, DecidedAt: v.o.Now(), By: "portolan", Why: "no longer configured"})
+			delete(v.out, key)
+			v.reasons.health(key, "")
+		}
+	}
+	v.record(gone)
+}
+
+// carryOutages gives outages the numbers that registries and regions have now. v.mu is
+// held.
+func (v *Availability) carryOutages(old *Configuration) {
+	if len(v.outages) == 0 {
+		return
+	}
+	numbers := renumbering(old.Compiled.Snapshot, v.current.Compiled.Snapshot)
+	before := v.outages
+	v.outages = make(map[int]*outage)
+	for was, is := range compile.Pairs(old.Compiled, v.current.Compiled) {
+		if o := before[was]; o != nil {
+			v.outages[is] = o.renumbered(&numbers)
+		}
+	}
+}
+
+func (o *outage) renumbered(numbers *[decide.MaxRegions]uint8) *outage {
+	next := &outage{
+		settles: o.settles, ends: o.ends, next: o.next, fresh: o.fresh,
+		died: make(map[uint8]uint32), left: make(map[uint8]time.Time),
+	}
+	for was, is := range numbers {
+		if is == decide.None {
+			continue
+		}
+		next.members = next.members.With(is, o.members.Has(uint8(was)))
+		next.returned = next.returned.With(is, o.returned.Has(uint8(was)))
+		if at, ok := o.died[uint8(was)]; ok {
+			next.died[is] = at
+		}
+		if at, ok := o.left[uint8(was)]; ok {
+			next.left[is] = at
+		}
+	}
+	return next
+}

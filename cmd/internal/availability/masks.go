@@ -1,0 +1,194 @@
+package availability
+
+import (
+	"time"
+
+	"portolan.dev/config/ledger"
+	"portolan.dev/resolver/compile"
+	"portolan.dev/resolver/decide"
+)
+
+// standing is what is known of the replicas of one registry, each a mask of regions.
+type standing struct {
+	// routed: the operator lets the global name answer it. drained: it was routed but
+	// for a drain.
+	routed, drained decide.Mask
+	// up: health has not taken it out. passing: health has, and it works.
+	up, passing decide.Mask
+}
+
+// standing collects what is known of a registry. v.mu is held.
+func (v *Availability) standing(registry int) standing {
+	c := v.current.Compiled
+	st := standing{routed: c.Routed[registry], up: c.Snapshot.Registries[registry].Configured}
+	for region := range uint8(len(c.Snapshot.Regions)) {
+		m := compile.Member{Registry: registry, Region: region}
+		if !c.Snapshot.Registries[registry].Configured.Has(region) {
+			continue
+		}
+		if e := c.EndpointOf(m); e >= 0 && v.outAt[e] != nil {
+			st.up = st.up.With(region, false)
+			st.passing = st.passing.With(region, v.outAt[e].passing || v.outAt[e].parked)
+		}
+		if len(v.unresolved) > 0 && v.unresolved[m] {
+			st.up, st.passing = st.up.With(region, false), st.passing.With(region, false)
+		}
+		if len(v.overrides) > 0 {
+			if o := v.overrides[v.subject(m)]; o != nil {
+				st.override(region, o, v.o.Now())
+			}
+		}
+	}
+	return st
+}
+
+// override lays over it what operators have said of a replica.
+func (st *standing) override(region uint8, o *override, now time.Time) {
+	if o.routing != nil {
+		st.routed = st.routed.With(region, *o.routing)
+	}
+	if !o.drainedAt(now) {
+		return
+	}
+	if o.drain.Now { // as if it were down
+		st.up, st.passing = st.up.With(region, false), st.passing.With(region, false)
+	} else {
+		st.drained = st.drained.With(region, st.routed.Has(region))
+	}
+	st.routed = st.routed.With(region, false)
+}
+
+// resort returns what is answered while no routed replica is up: those that work,
+// else drained ones that do, else none in particular. Without a routed replica there
+// is no resort: that all are out is then by order.
+func (st standing) resort() decide.Mask {
+	if works := st.routed & st.passing; works != 0 || st.routed == 0 {
+		return works
+	}
+	return st.drained & (st.up | st.passing)
+}
+
+// set writes the masks of a registry into a snapshot that is not served yet. v.mu is
+// held.
+func (v *Availability) set(registry int) {
+	m, _ := v.judge(registry, v.standing(registry), decide.Masks{})
+	v.current.Compiled.Snapshot.Live[registry].Set(m)
+	v.pardon(registry)
+}
+
+// publish writes the masks of a registry as a change, and notes its zone if it is one.
+// v.mu is held.
+func (v *Availability) publish(registry int, zones map[uint32]bool) {
+	s := v.current.Compiled.Snapshot
+	m, free := v.judge(registry, v.standing(registry), s.Live[registry].Masks())
+	if s.Live[registry].Change(m, v.o.Now(), free) {
+		zones[s.Registries[registry].Zone] = true
+	}
+	v.pardon(registry)
+}
+
+// publishReplica publishes the registry of a replica, of which an operator has said
+// something. v.mu is held.
+func (v *Availability) publishReplica(m compile.Member, zones map[uint32]bool) {
+	v.deadline(m)
+	v.publish(m.Registry, zones)
+	v.explainOrder(v.subject(m))
+}
+
+// deadline publishes when holds on a drained replica end at the latest: what the
+// operator was told holds over restarts, whatever is still known of the clients.
+func (v *Availability) deadline(m compile.Member) {
+	s := v.current.Compiled.Snapshot
+	live := &s.Live[m.Registry]
+	var at uint32
+	if o := v.overrides[v.subject(m)]; o != nil && o.drain != nil {
+		at = uint32(o.holdsEnd(s.Registries[m.Registry].Policy).Unix())
+	}
+	was := live.Deadlines.Load()
+	if was == nil && at == 0 || was != nil && was[m.Region] == at {
+		return
+	}
+	next := decide.Deadlines{}
+	if was != nil {
+		next = *was
+	}
+	next[m.Region] = at
+	live.Deadlines.Store(&next)
+}
+
+// raise raises the serials of zones whose answers have changed. v.mu is held.
+func (v *Availability) raise(zones map[uint32]bool) {
+	for z := range zones {
+		v.current.Compiled.Snapshot.RaiseSerial(int(z), v.o.Now())
+	}
+}
+
+// Resolved tells that the target of a replica of c has addresses now.
+func (v *Availability) Resolved(c *Configuration, m compile.Member) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.current != c || !v.unresolved[m] {
+		return
+	}
+	delete(v.unresolved, m)
+	zones := make(map[uint32]bool)
+	v.publish(m.Registry, zones)
+	v.explainOrder(v.subject(m))
+	v.raise(zones)
+}
+
+// Readdressed tells that the target of a replica of c has other addresses than before.
+func (v *Availability) Readdressed(c *Configuration, m compile.Member) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.current == c {
+		v.raise(map[uint32]bool{c.Compiled.Snapshot.Registries[m.Registry].Zone: true})
+	}
+}
+
+// override is what operators have said of one replica. Moments are by the clock of
+// this process.
+type override struct {
+	drain *ledger.Event
+	// drainAt is when the drain takes effect, drainEnds when it ends by itself (zero:
+	// never), inForce set once it has taken effect.
+	drainAt, drainEnds time.Time
+	inForce            bool
+	undrain            *ledger.Event // decided; nil: not
+	undrainAt          time.Time
+
+	routing     *bool // in force; nil: what the configuration says
+	routingBy   string
+	nextRouting *ledger.Event // decided, not in force
+	nextAt      time.Time
+}
+
+// drainedAt reports whether a drain is in force.
+func (o *override) drainedAt(now time.Time) bool {
+	if o.drain == nil || !o.inForce && now.Before(o.drainAt) {
+		return false
+	}
+	return o.undrain == nil || now.Before(o.undrainAt)
+}
+
+// holdsEnd is when nobody can be held on the drained replica any more.
+func (o *override) holdsEnd(p decide.Policy) time.Time {
+	end := o.drainAt
+	if !o.drain.Now {
+		end = end.Add(time.Duration(p.Hold) * time.Second * time.Duration(p.Renewals))
+	}
+	if deadline := o.drain.Deadline; !deadline.IsZero() && deadline.Before(end) {
+		end = deadline
+	}
+	return end
+}
+
+// override returns the override of a replica, made if need be. v.mu is held.
+func (v *Availability) override(s ledger.Subject) *override {
+	o := v.overrides[s]
+	if o == nil {
+		o = &override{}
+		v.overrides[s] = o
+	}
+	return o
+}

@@ -1,0 +1,166 @@
+package availability
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"portolan.dev/config/ledger"
+	"portolan.dev/health"
+	"portolan.dev/resolver/compile"
+)
+
+// Changed takes in changes of health, in order: [health.Options.OnChange]. What is down
+// is so for queries when it returns, and noted for the next process; what is up again
+// will be once that is durable.
+func (v *Availability) Changed(changes []health.Change) {
+	v.mu.Lock()
+	zones := make(map[uint32]bool)
+	for _, c := range changes {
+		members := v.current.Compiled.Members(c.Endpoint)
+		if len(members) == 0 {
+			continue // gone with the last reload
+		}
+		switch {
+		case c.State == health.Down && c.Was.Eligible():
+			v.wentDown(c, members, zones)
+		case c.State == health.Up:
+			v.cameUp(c, members)
+		default:
+			v.stillOut(c, members, zones)
+		}
+	}
+	v.raise(zones)
+	v.mu.Unlock()
+	v.journal.note()
+}
+
+// wentDown publishes that an endpoint is down, and queues the verdict. v.mu is held.
+func (v *Availability) wentDown(c health.Change, members []compile.Member, zones map[uint32]bool) {
+	v.take(c.Endpoint, c.At, "down since "+stamp(c.At)+": "+c.Reason)
+	v.flipAll(members, false, zones)
+	v.logChange("replica is down", c, members)
+	v.journal.verdicts([]ledger.Event{v.verdict(ledger.Down, c, members)}, false, nil)
+}
+
+// take makes an endpoint one that is out. v.mu is held.
+func (v *Availability) take(key string, since time.Time, why string) *endpoint {
+	e := &endpoint{since: since}
+	v.out[key] = e
+	if i := v.current.Compiled.EndpointIndex(key); i >= 0 {
+		v.outAt[i] = e
+	}
+	v.reasons.health(key, why)
+	return e
+}
+
+// cameUp lets an endpoint back once that is durable, unless an operator has to. v.mu is
+// held.
+func (v *Availability) cameUp(c health.Change, members []compile.Member) {
+	e := v.out[c.Endpoint]
+	if e == nil {
+		return
+	}
+	if v.current.Manual(members[0].Registry) {
+		e.parked = true
+		v.reasons.health(c.Endpoint, "recovered, waits for portolan failback")
+		v.logChange("replica has recovered and waits for portolan failback", c, members)
+		return
+	}
+	e.returning = true
+	v.journal.verdicts([]ledger.Event{v.verdict(ledger.Up, c, members)}, true, func(_ []ledger.Event, err error) {
+		if err == nil {
+			v.returns(c, e)
+		}
+	})
+}
+
+// returns publishes that an endpoint is up: the ledger knows.
+func (v *Availability) returns(c health.Change, e *endpoint) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.out[c.Endpoint] != e || !e.returning {
+		return // it went down again meanwhile, or is no longer configured
+	}
+	zones := make(map[uint32]bool)
+	members := v.current.Compiled.Members(c.Endpoint)
+	v.letBack(c.Endpoint, members, zones)
+	v.raise(zones)
+	v.logChange("replica is up", c, members)
+}
+
+// letBack publishes that an endpoint is up. v.mu is held.
+func (v *Availability) letBack(key string, members []compile.Member, zones map[uint32]bool) {
+	delete(v.out, key)
+	if i := v.current.Compiled.EndpointIndex(key); i >= 0 {
+		v.outAt[i] = nil
+	}
+	v.reasons.health(key, "")
+	v.flipAll(members, true, zones)
+}
+
+// stillOut takes in what is to be known of an endpoint that is out: whether it works,
+// which matters where no replica is up, and when it may be back. v.mu is held.
+func (v *Availability) stillOut(c health.Change, members []compile.Member, zones map[uint32]bool) {
+	e := v.out[c.Endpoint]
+	if e == nil {
+		return
+	}
+	why := "down since " + stamp(c.At) + ": " + c.Reason
+	if c.State == health.Recovering {
+		why = "recovering since " + stamp(c.At) + ", eligible at " + stamp(c.EligibleAt) + ", at once with portolan failback"
+	}
+	v.reasons.health(c.Endpoint, why)
+	if e.passing == c.Passing {
+		return
+	}
+	e.passing = c.Passing
+	s, last := v.current.Compiled.Snapshot, -1
+	for _, m := range members {
+		if masks := s.Live[m.Registry].Masks(); m.Registry != last && (masks.Routed&masks.Up == 0 || v.outages[m.Registry] != nil) {
+			v.publish(m.Registry, zones)
+		}
+		last = m.Registry
+	}
+}
+
+// verdict is the ledger's event for a change.
+func (v *Availability) verdict(kind ledger.Kind, c health.Change, members []compile.Member) ledger.Event {
+	s := v.subject(members[0])
+	return ledger.Event{
+		Kind: kind, Endpoint: c.Endpoint, Registry: s.Registry, Region: s.Region,
+		DecidedAt: c.At, By: "health", Why: c.Reason, Flaps: c.Flaps,
+	}
+}
+
+// logChange writes one line, however many registries share the replica.
+func (v *Availability) logChange(msg string, c health.Change, members []compile.Member) {
+	subject := v.subject(members[0])
+	level := slog.LevelWarn
+	if c.State == health.Up {
+		level = slog.LevelInfo
+	}
+	//nolint:sloglint // one of three fixed texts
+	v.o.Log.Log(context.Background(), level, msg, "registry", subject.Registry, "region", subject.Region,
+		"reason", c.Reason, "flaps", c.Flaps, "shared_by", len(members))
+}
+
+// Inherit takes over verdicts that another process had decided, and had not made
+// durable, before it gave its place to this one.
+func (v *Availability) Inherit(events []ledger.Event) {
+	v.mu.Lock()
+	zones := make(map[uint32]bool)
+	for _, e := range events {
+		members := v.current.Compiled.Members(e.Endpoint)
+		if e.Kind != ledger.Down || len(members) == 0 || v.out[e.Endpoint] != nil {
+			continue
+		}
+		v.monitor.TakeDown(e.Endpoint, e.DecidedAt, e.Flaps)
+		v.take(e.Endpoint, e.DecidedAt, "down since "+stamp(e.DecidedAt)+": "+e.Why)
+		v.flipAll(members, false, zones)
+		v.journal.verdicts([]ledger.Event{e}, false, nil)
+	}
+	v.raise(zones)
+	v.mu.Unlock()
+	v.journal.note()
+}
