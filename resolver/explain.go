@@ -18,12 +18,15 @@ func (p *reply) explain(node *zone.Node, z *zone.Zone, from netip.Addr, now int6
 		p.negative(z, wire.RcodeNoError)
 		return
 	}
-	t := p.s.trace(int(node.Ref), from, &p.q.EDNS.ECS, now)
-	p.scope = t.Scope
 	if !p.s.allowed(from) {
+		// What a stranger asks costs no more than the decision itself.
+		t := p.s.decision(int(node.Ref), from, &p.q.EDNS.ECS, now)
+		p.scope = t.Scope
 		p.appendTXT(wire.ClassIN, t.Short())
 		return
 	}
+	t := p.s.trace(int(node.Ref), from, &p.q.EDNS.ECS, now)
+	p.scope = t.Scope
 	for _, line := range t.Lines() {
 		p.appendTXT(wire.ClassIN, line)
 	}

@@ -79,8 +79,28 @@ func (s *Snapshot) Trace(registry int, asker netip.Addr, subnet netip.Prefix, no
 	return s.trace(registry, asker, &e, now)
 }
 
-// trace runs the steps of global with the reasons kept.
+// trace runs the steps of global with all reasons kept.
 func (s *Snapshot) trace(registry int, asker netip.Addr, e *wire.ECS, now int64) Trace {
+	t := s.decision(registry, asker, e, now)
+	counted := asker
+	if t.BySubnet {
+		counted = t.Subnet.Addr()
+	}
+	t.Place = s.Places.Describe(counted)
+	t.Site = s.siteName(t.Place)
+	t.Client = unit(t.Place.Lookup)
+	r, masks := &s.Registries[registry], s.Live[registry].Masks()
+	for _, ranked := range t.Place.Ranking {
+		if r.Configured.Has(uint8(ranked.Region)) {
+			t.Candidates = append(t.Candidates, s.candidate(registry, ranked, masks, now))
+		}
+	}
+	return t
+}
+
+// decision runs the steps of global and keeps what was decided: a Trace without where
+// the client is and what became of each replica.
+func (s *Snapshot) decision(registry int, asker netip.Addr, e *wire.ECS, now int64) Trace {
 	r := &s.Registries[registry]
 	var c client
 	s.locate(&c, e, asker)
@@ -106,18 +126,6 @@ func (s *Snapshot) trace(registry int, asker netip.Addr, e *wire.ECS, now int64)
 	}
 	if outcome == decide.Held {
 		t.HeldUntil, t.HeldFrom = hold.Until, s.Regions[nearest].Label
-	}
-	counted := asker
-	if c.subnet {
-		counted = t.Subnet.Addr()
-	}
-	t.Place = s.Places.Describe(counted)
-	t.Site = s.siteName(t.Place)
-	t.Client = unit(t.Place.Lookup)
-	for _, ranked := range t.Place.Ranking {
-		if r.Configured.Has(uint8(ranked.Region)) {
-			t.Candidates = append(t.Candidates, s.candidate(registry, ranked, masks, now))
-		}
 	}
 	return t
 }

@@ -188,10 +188,12 @@ func TestTheNewestEvents(t *testing.T) {
 	}
 	var all []admin.Event
 	var err error
+	before := 0
 	eventually(t, "the last orders are in force", func() bool {
+		before = len(all)
 		all, err = s.Events(t.Context(), admin.EventQuery{Limit: 100_000})
 		tail := all[max(0, len(all)-registries):]
-		return err == nil && !slices.ContainsFunc(tail, func(e admin.Event) bool { return e.Kind != "effective" })
+		return err == nil && len(all) == before && !slices.ContainsFunc(tail, func(e admin.Event) bool { return e.Kind != "effective" })
 	})
 	if len(all) < 520 || all[0].Seq != 1 || all[len(all)-1].Seq != uint64(len(all)) {
 		t.Fatalf("%d events, %v", len(all), err)
