@@ -1,12 +1,9 @@
 package availability
 
 import (
-	"time"
-
 	"portolan.dev/config/ledger"
 	"portolan.dev/health"
 	"portolan.dev/resolver/compile"
-	"portolan.dev/resolver/decide"
 )
 
 // Adopt makes c what changes are published to: its masks are set from all that is
@@ -47,6 +44,9 @@ func (v *Availability) Adopt(c *Configuration, unresolved []compile.Member, swap
 	if old == nil {
 		v.remember(v.recent)
 		v.recent = nil
+		for registry := range v.outages {
+			v.tell(registry)
+		}
 	}
 	v.reasons.current.Store(c)
 	swap()
@@ -233,28 +233,7 @@ func (v *Availability) carryOutages(old *Configuration) {
 	v.outages = make(map[int]*outage)
 	for was, is := range compile.Pairs(old.Compiled, v.current.Compiled) {
 		if o := before[was]; o != nil {
-			v.outages[is] = o.renumbered(&numbers)
+			v.outages[is] = &outage{Outage: o.Renumbered(&numbers), next: o.next}
 		}
 	}
-}
-
-func (o *outage) renumbered(numbers *[decide.MaxRegions]uint8) *outage {
-	next := &outage{
-		settles: o.settles, ends: o.ends, next: o.next, fresh: o.fresh,
-		died: make(map[uint8]uint32), left: make(map[uint8]time.Time),
-	}
-	for was, is := range numbers {
-		if is == decide.None {
-			continue
-		}
-		next.members = next.members.With(is, o.members.Has(uint8(was)))
-		next.returned = next.returned.With(is, o.returned.Has(uint8(was)))
-		if at, ok := o.died[uint8(was)]; ok {
-			next.died[is] = at
-		}
-		if at, ok := o.left[uint8(was)]; ok {
-			next.left[is] = at
-		}
-	}
-	return next
 }

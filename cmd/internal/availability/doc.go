@@ -28,7 +28,7 @@
 //
 // Whatever changes, the masks of the registry concerned are computed from all that is
 // known, so that no order of events can leave a bit behind. A registry all of whose
-// replicas are down is in an outage, for which the rules of [outage] hold: what works
+// replicas are down is in an outage, for which the rules of [decide.Outage] hold: what works
 // is answered, and what went down together comes back together.
 //
 // That an order has taken effect is a fact that the ledger holds. The wall clock of

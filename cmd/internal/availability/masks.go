@@ -8,64 +8,47 @@ import (
 	"portolan.dev/resolver/decide"
 )
 
-// standing is what is known of the replicas of one registry, each a mask of regions.
-type standing struct {
-	// routed: the operator lets the global name answer it. drained: it was routed but
-	// for a drain.
-	routed, drained decide.Mask
-	// up: health has not taken it out. passing: health has, and it works.
-	up, passing decide.Mask
-}
-
 // standing collects what is known of a registry. v.mu is held.
-func (v *Availability) standing(registry int) standing {
+func (v *Availability) standing(registry int) decide.Standing {
 	c := v.current.Compiled
-	st := standing{routed: c.Routed[registry], up: c.Snapshot.Registries[registry].Configured}
+	st := decide.Standing{
+		Routed: c.Routed[registry], Up: c.Snapshot.Registries[registry].Configured, Manual: v.current.Manual(registry),
+	}
 	for region := range uint8(len(c.Snapshot.Regions)) {
 		m := compile.Member{Registry: registry, Region: region}
 		if !c.Snapshot.Registries[registry].Configured.Has(region) {
 			continue
 		}
-		if e := c.EndpointOf(m); e >= 0 && v.outAt[e] != nil {
-			st.up = st.up.With(region, false)
-			st.passing = st.passing.With(region, v.outAt[e].passing || v.outAt[e].parked)
+		if e := v.endpointOf(m); e != nil {
+			st.Up = st.Up.With(region, false)
+			st.Passing = st.Passing.With(region, e.passing || e.parked)
 		}
 		if len(v.unresolved) > 0 && v.unresolved[m] {
-			st.up, st.passing = st.up.With(region, false), st.passing.With(region, false)
+			st.Up, st.Passing = st.Up.With(region, false), st.Passing.With(region, false)
 		}
 		if len(v.overrides) > 0 {
 			if o := v.overrides[v.subject(m)]; o != nil {
-				st.override(region, o, v.o.Now())
+				o.apply(&st, region, v.o.Now())
 			}
 		}
 	}
 	return st
 }
 
-// override lays over it what operators have said of a replica.
-func (st *standing) override(region uint8, o *override, now time.Time) {
+// apply lays what operators have said of a replica over a standing.
+func (o *override) apply(st *decide.Standing, region uint8, now time.Time) {
 	if o.routing != nil {
-		st.routed = st.routed.With(region, *o.routing)
+		st.Routed = st.Routed.With(region, *o.routing)
 	}
 	if !o.drainedAt(now) {
 		return
 	}
 	if o.drain.Now { // as if it were down
-		st.up, st.passing = st.up.With(region, false), st.passing.With(region, false)
+		st.Up, st.Passing = st.Up.With(region, false), st.Passing.With(region, false)
 	} else {
-		st.drained = st.drained.With(region, st.routed.Has(region))
+		st.Drained = st.Drained.With(region, st.Routed.Has(region))
 	}
-	st.routed = st.routed.With(region, false)
-}
-
-// resort returns what is answered while no routed replica is up: those that work,
-// else drained ones that do, else none in particular. Without a routed replica there
-// is no resort: that all are out is then by order.
-func (st standing) resort() decide.Mask {
-	if works := st.routed & st.passing; works != 0 || st.routed == 0 {
-		return works
-	}
-	return st.drained & (st.up | st.passing)
+	st.Routed = st.Routed.With(region, false)
 }
 
 // set writes the masks of a registry into a snapshot that is not served yet. v.mu is
@@ -73,7 +56,7 @@ func (st standing) resort() decide.Mask {
 func (v *Availability) set(registry int) {
 	m, _ := v.judge(registry, v.standing(registry), decide.Masks{})
 	v.current.Compiled.Snapshot.Live[registry].Set(m)
-	v.pardon(registry)
+	v.tell(registry)
 }
 
 // publish writes the masks of a registry as a change, and notes its zone if it is one.
@@ -84,7 +67,7 @@ func (v *Availability) publish(registry int, zones map[uint32]bool) {
 	if s.Live[registry].Change(m, v.o.Now(), free) {
 		zones[s.Registries[registry].Zone] = true
 	}
-	v.pardon(registry)
+	v.tell(registry)
 }
 
 // publishReplica publishes the registry of a replica, of which an operator has said

@@ -123,12 +123,14 @@ func (v *Availability) takeEffect() (order, outage time.Time) {
 	}
 	v.record(facts)
 	for registry, o := range v.outages {
-		if !o.next.IsZero() && !now.Before(o.next) {
+		if o.next != 0 && now.Unix() >= int64(o.next) {
 			v.publish(registry, zones)
 		}
 	}
 	for _, o := range v.outages {
-		outage = soonest(outage, o.next, now)
+		if o.next != 0 {
+			outage = soonest(outage, time.Unix(int64(o.next), 0), now)
+		}
 	}
 	v.raise(zones)
 	return order, outage

@@ -1,0 +1,323 @@
+package decide
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+// downs are the facts of a test: when replicas went down.
+type downs struct {
+	since           map[uint8]uint32
+	probe, recovery uint32
+}
+
+func (d *downs) Since(region uint8) uint32   { return d.since[region] }
+func (d *downs) Times(Mask) (uint32, uint32) { return d.probe, d.recovery }
+
+// outageWorld is one registry of three replicas with an outage.
+type outageWorld struct {
+	t       *testing.T
+	o       Outage
+	st      Standing
+	masks   Masks
+	facts   downs
+	history History
+	free    bool // of the last change
+}
+
+func newOutageWorld(t *testing.T) *outageWorld {
+	t.Helper()
+	return &outageWorld{
+		t: t, st: Standing{Routed: 0b111, Up: 0b111}, masks: Masks{Routed: 0b111, Up: 0b111},
+		facts: downs{since: make(map[uint8]uint32), probe: 7, recovery: 600},
+	}
+}
+
+// at lets change happen and publishes what follows.
+func (w *outageWorld) at(now uint32, change func()) {
+	change()
+	w.publish(now)
+}
+
+func (w *outageWorld) publish(now uint32) {
+	was := w.masks
+	if !w.o.Active() && w.st.Routed&w.st.Up != 0 {
+		w.masks, w.free = Masks{Routed: w.st.Routed, Up: w.st.Up}, false
+	} else {
+		w.masks, w.free, _ = w.o.Step(w.st, was, now, &w.facts)
+	}
+	if w.masks != was {
+		w.history.Note(Change{At: now, Masks: w.masks, Free: w.free}, was.Up&^w.masks.Up != 0)
+	}
+	w.o.Tell(&w.history, 300)
+}
+
+func (w *outageWorld) down(now uint32, region uint8) {
+	w.at(now, func() {
+		w.st.Up, w.st.Passing = w.st.Up.With(region, false), w.st.Passing.With(region, false)
+		w.facts.since[region] = now
+	})
+}
+
+func (w *outageWorld) passes(now uint32, region uint8, ok bool) {
+	w.at(now, func() { w.st.Passing = w.st.Passing.With(region, ok) })
+}
+
+func (w *outageWorld) up(now uint32, region uint8) {
+	w.at(now, func() { w.st.Up, w.st.Passing = w.st.Up.With(region, true), w.st.Passing.With(region, false) })
+}
+
+// want checks what a client gets whose rank is 0, 1, 2.
+func (w *outageWorld) want(region uint8, o Outcome) {
+	w.t.Helper()
+	if got, outcome := Choose([]uint8{0, 1, 2}, w.masks, ServeNearest); got != region || outcome != o {
+		w.t.Errorf("%d, %v, want %d, %v (%+v)", got, outcome, region, o, w.masks)
+	}
+}
+
+func TestACommonOutageEndsForAllAtOnce(t *testing.T) {
+	w := newOutageWorld(t)
+	w.down(1000, 1)
+	w.want(0, Nearest)
+	w.down(1003, 2)
+	w.down(1005, 0)
+	w.want(0, AllDown)
+	w.passes(1022, 1, true)
+	w.want(0, AllDown) // the others can have been probed last before that
+	if next := w.o.Next(1022); next != 1029 {
+		t.Errorf("goes on at %d", next)
+	}
+	w.passes(1024, 0, true)
+	w.passes(1025, 2, true)
+	w.publish(1029)
+	w.want(0, Nearest)
+	if !w.free || w.masks.Up != 0b111 {
+		t.Errorf("free %v, %+v", w.free, w.masks)
+	}
+	for region := range uint8(3) {
+		w.up(1630+uint32(region), region)
+		w.want(0, Nearest)
+	}
+	if w.o.Active() {
+		t.Errorf("not over: %+v", w.o)
+	}
+}
+
+func TestWhatComesBackLaterBringsItsClientsBack(t *testing.T) {
+	w := newOutageWorld(t)
+	w.down(1000, 1)
+	w.down(1003, 2)
+	w.down(1005, 0)
+	w.passes(1022, 1, true)
+	w.publish(1029)
+	w.want(1, Nearest)
+	w.passes(1200, 0, true)
+	w.want(0, Nearest)
+	if !w.free {
+		t.Error("clients are held on what came back first")
+	}
+}
+
+func TestWhatStaysDownHasTroubleOfItsOwn(t *testing.T) {
+	w := newOutageWorld(t)
+	w.down(1000, 1)
+	w.down(1005, 0)
+	w.down(1005, 2)
+	if w.history.Down(0) > 1005-300 {
+		t.Errorf("a member died at %d", w.history.Down(0))
+	}
+	w.passes(1022, 1, true)
+	w.publish(1029)
+	w.publish(1629)
+	if w.history.Down(0) != 1005 || w.history.Down(1) == 1000 {
+		t.Errorf("died at %d and %d", w.history.Down(0), w.history.Down(1))
+	}
+	w.passes(1700, 0, true)
+	w.want(1, Nearest)
+	w.up(2300, 0)
+	w.want(0, Nearest)
+	if w.free {
+		t.Error("a recovery like any other holds nobody")
+	}
+}
+
+func TestWhatDiedLongBeforeIsNoMember(t *testing.T) {
+	w := newOutageWorld(t)
+	w.down(900, 0)
+	w.down(1000, 1)
+	w.down(1001, 2)
+	w.passes(1022, 0, true)
+	w.passes(1023, 1, true)
+	w.publish(1029)
+	w.want(1, Nearest) // 0 has its recovery hold
+	if w.masks.Up != 0b010 {
+		t.Errorf("%+v", w.masks)
+	}
+}
+
+func TestALastResortThatWorkedAllAlong(t *testing.T) {
+	for name, c := range map[string]struct {
+		before func(w *outageWorld)
+		want   uint8
+		resort Mask
+	}{
+		"recovering": {func(w *outageWorld) { w.down(100, 2); w.passes(200, 2, true) }, 2, 0b100},
+		"drained":    {func(w *outageWorld) { w.st.Routed, w.st.Drained = 0b011, 0b100; w.publish(200) }, 2, 0b100},
+		"drained and recovering": {func(w *outageWorld) {
+			w.st.Routed, w.st.Drained = 0b011, 0b100
+			w.down(100, 2)
+			w.passes(200, 2, true)
+		}, 2, 0b100},
+		"recovering before drained": {func(w *outageWorld) {
+			w.st.Routed, w.st.Drained = 0b011, 0b100
+			w.down(100, 1)
+			w.passes(200, 1, true)
+		}, 1, 0b010},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newOutageWorld(t)
+			c.before(w)
+			w.down(1000, 0)
+			w.down(1001, 1)
+			if w.st.Passing.Has(1) || c.resort == 0b010 {
+				w.passes(1001, 1, c.resort == 0b010)
+			}
+			w.want(c.want, LastResort)
+			if w.masks.Resort != c.resort {
+				t.Errorf("%+v", w.masks)
+			}
+		})
+	}
+}
+
+func TestOutOfRoutingIsNeverAnswered(t *testing.T) {
+	w := newOutageWorld(t)
+	w.at(900, func() { w.st.Routed = 0b011 }) // 2 is switched off, and well
+	w.down(1000, 0)
+	w.down(1001, 1)
+	w.want(0, AllDown)
+	w.at(1002, func() { w.st.Routed, w.st.Drained = 0, 0b011 })
+	if _, o := Choose([]uint8{0, 1, 2}, w.masks, ServeNearest); o != NoneRouted {
+		t.Errorf("all are out by order: %v", o)
+	}
+}
+
+func TestManualFailbackWaitsForTheOperator(t *testing.T) {
+	w := newOutageWorld(t)
+	w.st.Manual = true
+	for region := range uint8(3) {
+		w.down(1000, region)
+	}
+	for region := range uint8(3) {
+		w.passes(1020, region, true)
+	}
+	w.publish(1027)
+	w.want(0, LastResort)
+	w.publish(5000)
+	w.want(0, LastResort)
+}
+
+func TestASecondOutageIsOneToo(t *testing.T) {
+	w := newOutageWorld(t)
+	for round := range uint32(3) {
+		begin := 1000 + 100*round
+		for region := range uint8(3) {
+			if round == 0 {
+				w.down(begin+uint32(region), region)
+			} else {
+				w.passes(begin+uint32(region), region, false)
+			}
+		}
+		w.want(0, AllDown)
+		w.passes(begin+20, 2, true)
+		w.passes(begin+22, 0, true)
+		w.passes(begin+22, 1, true)
+		w.publish(begin + 27)
+		w.want(0, Nearest)
+	}
+	w.passes(1300, 0, false) // one alone has died
+	w.want(1, Nearest)
+	if w.history.Down(0) != 1300 {
+		t.Errorf("died at %d", w.history.Down(0))
+	}
+	w.passes(1310, 0, true)
+	w.want(1, Nearest)
+}
+
+// Whatever happens, in any order: some routed replica is answered as long as there is
+// one; none that is out of routing is, unless drained and nothing else works; one that
+// works goes before all that do not, once that can be known; and an outage ends.
+func TestOutageProperties(t *testing.T) {
+	outages := 0
+	for seed := range uint64(2000) {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		w := newOutageWorld(t)
+		now := uint32(10_000)
+		for range 200 {
+			step := uint32(rng.IntN([]int{3, 20, 400}[rng.IntN(3)]))
+			for next := w.o.Next(now); next != 0 && next <= now+step; next = w.o.Next(next) {
+				w.publish(next)
+			}
+			now += step
+			region := uint8(rng.IntN(3))
+			switch rng.IntN(8) {
+			case 0, 1:
+				if w.st.Up.Has(region) {
+					w.down(now, region)
+				}
+			case 2, 3, 4:
+				if !w.st.Up.Has(region) {
+					w.passes(now, region, rng.IntN(3) > 0)
+				}
+			case 5:
+				if w.st.Passing.Has(region) {
+					w.up(now, region)
+				}
+			case 6:
+				w.at(now, func() {
+					w.st.Drained = w.st.Drained.With(region, w.st.Routed.Has(region))
+					w.st.Routed = w.st.Routed.With(region, false)
+				})
+			case 7:
+				w.at(now, func() {
+					w.st.Routed, w.st.Drained = w.st.Routed.With(region, rng.IntN(4) > 0), w.st.Drained.With(region, false)
+				})
+			}
+			w.check(seed, now)
+			if w.o.Active() {
+				outages++
+			}
+		}
+		w.at(now+1, func() { w.st = Standing{Routed: 0b111, Up: 0b111} })
+		if w.o.Active() {
+			t.Fatalf("seed %d: all are well, and the outage goes on", seed)
+		}
+	}
+	if outages < 10_000 {
+		t.Errorf("%d steps in an outage: too few", outages)
+	}
+}
+
+func (w *outageWorld) check(seed uint64, now uint32) {
+	w.t.Helper()
+	candidates := w.masks.Candidates()
+	settled := w.o.settles != 0 && now >= w.o.settles
+	switch {
+	case w.st.Routed == 0:
+		if candidates != 0 {
+			w.t.Fatalf("seed %d at %d: all are out by order and %b is answered: %+v", seed, now, candidates, w.st)
+		}
+	case candidates == 0:
+		w.t.Fatalf("seed %d at %d: nothing is answered: %+v", seed, now, w.st)
+	case w.st.Routed&w.st.Up != 0:
+		if candidates&^(w.st.Routed&(w.st.Up|w.st.Passing)) != 0 {
+			w.t.Fatalf("seed %d at %d: %b is answered: %+v", seed, now, candidates, w.st)
+		}
+	case settled && w.st.Routed&w.st.Passing != 0:
+		if candidates&^(w.st.Routed&w.st.Passing) != 0 {
+			w.t.Fatalf("seed %d at %d: %b is answered where others work: %+v", seed, now, candidates, w.st)
+		}
+	case candidates&^(w.st.Routed|w.st.Drained) != 0:
+		w.t.Fatalf("seed %d at %d: %b is answered: %+v", seed, now, candidates, w.st)
+	}
+}
