@@ -1,0 +1,200 @@
+package availability
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"portolan.dev/config/ledger"
+	"portolan.dev/resolver/decide"
+)
+
+func TestOrdersTakeEffectAfterTheGraceTime(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, base, nil)
+		r.drain(DrainOrder{Selector: west()})
+		r.want("westus", decide.Nearest)
+		time.Sleep(15 * time.Second)
+		r.want("eastus", decide.Nearest)
+		if _, _, err := r.Undrain(west(), "ann", ""); err != nil {
+			t.Error(err)
+		}
+		r.want("eastus", decide.Nearest)
+		time.Sleep(15 * time.Second)
+		r.want("westus", decide.Nearest)
+		off := false
+		if _, _, err := r.SetRouting(RoutingOrder{Registry: "myregistry", Region: "westus", On: &off}); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(15 * time.Second)
+		r.want("eastus", decide.Nearest)
+		if got := r.disk.kinds(); got != "drain effective undrain effective routing effective" {
+			t.Errorf("written: %s", got)
+		}
+	})
+}
+
+// What took effect is a fact: the clock of the next process may say what it likes.
+func TestAnOrderInForceStaysSo(t *testing.T) {
+	off := false
+	for name, order := range map[string]func(r *rig) error{
+		"drain": func(r *rig) error { _, _, err := r.Drain(DrainOrder{Selector: west()}); return err },
+		"routing": func(r *rig) error {
+			_, _, err := r.SetRouting(RoutingOrder{Registry: "myregistry", Region: "westus", On: &off})
+			return err
+		},
+	} {
+		for _, ahead := range []time.Duration{-time.Hour, -10 * time.Second, 0, time.Hour} {
+			t.Run(name+ahead.String(), func(t *testing.T) {
+				inBubble(t, func(t *testing.T) {
+					r := newRig(t, base, nil)
+					if err := order(r); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(20 * time.Second)
+					r.want("eastus", decide.Nearest)
+					r.restart(base, ahead)
+					r.wantNow("eastus", decide.Nearest)
+					time.Sleep(time.Hour)
+					r.want("eastus", decide.Nearest)
+				})
+			})
+		}
+	}
+}
+
+// What has not taken effect does so at the latest after the grace time that it was
+// given, whatever the clock of the next process says.
+func TestAnOrderThatWaitsWaitsNoLonger(t *testing.T) {
+	for _, ahead := range []time.Duration{-time.Hour, 0, time.Hour} {
+		t.Run(ahead.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t, base, nil)
+				r.drain(DrainOrder{Selector: west(), For: time.Hour})
+				time.Sleep(5 * time.Second)
+				r.restart(base, ahead)
+				if ahead <= 0 {
+					r.wantNow("westus", decide.Nearest)
+				}
+				time.Sleep(16 * time.Second)
+				if ahead <= 0 {
+					r.want("eastus", decide.Nearest)
+				}
+				time.Sleep(time.Hour)
+				r.want("westus", decide.Nearest) // and its end comes, too
+			})
+		})
+	}
+}
+
+func TestAnUndrainThatWaitsIsKeptOverARestart(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, base, nil)
+		r.drain(DrainOrder{Selector: west()})
+		time.Sleep(time.Minute)
+		if _, _, err := r.Undrain(west(), "", ""); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		r.restart(base, -30*time.Minute)
+		r.want("eastus", decide.Nearest)
+		time.Sleep(16 * time.Second)
+		r.want("westus", decide.Nearest)
+		r.restart(base, -30*time.Minute) // has it been undone?
+		r.want("westus", decide.Nearest)
+	})
+}
+
+func TestTheLastReplicaIsNotDrained(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, base, nil)
+		if _, _, err := r.Drain(DrainOrder{Selector: Selector{Region: "*"}}); !errors.Is(err, ErrRefused) {
+			t.Errorf("all: %v", err)
+		}
+		if _, _, err := r.Drain(DrainOrder{Selector: Selector{Region: "nowhere"}}); !errors.Is(err, ErrNotFound) {
+			t.Errorf("nowhere: %v", err)
+		}
+		if _, _, err := r.Drain(DrainOrder{Selector: Selector{Region: "["}}); !errors.Is(err, ErrInvalid) {
+			t.Errorf("no pattern: %v", err)
+		}
+		results := make(chan error, 3)
+		for _, region := range []string{"westus", "eastus", "westeurope"} {
+			go func() {
+				_, _, err := r.Drain(DrainOrder{Selector: Selector{Region: region}})
+				results <- err
+			}()
+		}
+		refused := 0
+		for range 3 {
+			if err := <-results; errors.Is(err, ErrRefused) {
+				refused++
+			} else if err != nil {
+				t.Error(err)
+			}
+		}
+		if refused != 1 {
+			t.Errorf("%d of three drains were refused", refused)
+		}
+	})
+}
+
+func TestAScheduledChangeDoesNotWaitForAStalledDisk(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, base, nil)
+		r.drain(DrainOrder{Selector: west()})
+		r.disk.stall()
+		defer r.disk.goOn()
+		time.Sleep(15*time.Second + savePatience + time.Second)
+		r.want("eastus", decide.Nearest)
+	})
+}
+
+// A registry is the same under another key: its drains stay in force, and its replicas
+// that are down stay so, also over a restart.
+func TestAnotherKeyForARegistry(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, base, nil)
+		r.drain(DrainOrder{Selector: west(), By: "ann"})
+		r.down("eastus")
+		time.Sleep(time.Minute)
+		r.want("westeurope", decide.Nearest)
+		renamed := strings.Replace(base, "  myregistry:\n", "  other:\n    name: myregistry\n", 1)
+		r.serve(renamed)
+		r.want("westeurope", decide.Nearest)
+		r.restart(renamed, 0)
+		r.want("westeurope", decide.Nearest)
+		if why := r.excluded("westus"); !strings.Contains(why, "by ann") {
+			t.Errorf("%q", why)
+		}
+		if got := r.Absent(Selector{}); len(got) != 0 {
+			t.Errorf("drains that nobody ordered: %+v", got)
+		}
+		if _, _, err := r.Undrain(Selector{Registry: "other"}, "", ""); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(16 * time.Second)
+		r.want("westus", decide.Nearest)
+	})
+}
+
+func TestDrainsOfReplicasThatAreGone(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, base, nil)
+		r.drain(DrainOrder{Selector: west(), By: "ann"})
+		time.Sleep(time.Minute)
+		r.serve(strings.Replace(base, "      westus: {addresses: [192.0.2.1], probe: tcp}\n", "", 1))
+		got := r.Absent(Selector{})
+		if len(got) != 1 || got[0].Subject != (ledger.Subject{Registry: "myregistry", Region: "westus"}) || !got[0].InForce || got[0].By != "ann" {
+			t.Fatalf("%+v", got)
+		}
+		if _, _, err := r.Undrain(west(), "", ""); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(16 * time.Second)
+		r.serve(base)
+		r.want("westus", decide.Nearest)
+		synctest.Wait()
+	})
+}

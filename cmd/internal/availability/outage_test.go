@@ -1,0 +1,116 @@
+package availability
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"portolan.dev/resolver/decide"
+)
+
+func TestACommonOutage(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, base, nil)
+		for _, region := range []string{"westus", "eastus", "westeurope"} {
+			r.down(region)
+		}
+		r.want("westus", decide.AllDown)
+		time.Sleep(22 * time.Second)
+		r.passes("eastus", true)
+		r.want("westus", decide.AllDown)
+		time.Sleep(2 * time.Second)
+		r.passes("westus", true)
+		r.want("westus", decide.AllDown)
+		time.Sleep(6 * time.Second) // the schedule goes on by itself
+		r.want("westus", decide.Nearest)
+		if why := r.disk.kinds(); !strings.HasSuffix(why, "passing passing") {
+			t.Errorf("written: %s", why)
+		}
+		// A restart must not take out again what works.
+		r.restart(base, 0)
+		r.wantNow("westus", decide.Nearest)
+		time.Sleep(10 * time.Minute)
+		r.up("westus")
+		r.up("eastus")
+		r.want("westus", decide.Nearest)
+	})
+}
+
+func TestALastResort(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, strings.Replace(base, "zone: example.io\n", "zone: example.io\n    all_down: nodata\n", 1), nil)
+		r.down("eastus")
+		time.Sleep(5 * time.Minute)
+		r.passes("eastus", true)
+		r.down("westeurope")
+		r.down("westus")
+		r.want("eastus", decide.LastResort)
+		r.passes("eastus", false)
+		r.want("", decide.NoneUp)
+	})
+}
+
+func TestADrainedReplicaIsTheLastResort(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, base, nil)
+		r.drain(DrainOrder{Selector: west()})
+		time.Sleep(time.Minute)
+		r.down("eastus")
+		r.down("westeurope")
+		r.want("westus", decide.LastResort)
+		c, members, err := r.Drained(Selector{})
+		if err != nil || len(members) != 1 {
+			t.Fatal(members, err)
+		}
+		if d, _, _, ok := r.Decided(c, members[0]); !ok || d.Drain == nil || !d.Drain.LastResort {
+			t.Errorf("%+v", d.Drain)
+		}
+	})
+}
+
+func TestAnOperatorBringsItBackNow(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, base, nil)
+		r.down("westus")
+		if _, _, err := r.Failback(west(), "ann", ""); err == nil {
+			t.Error("what does not work is let back")
+		}
+		r.passes("westus", true)
+		r.want("eastus", decide.Nearest)
+		if _, _, err := r.Failback(west(), "ann", ""); err != nil {
+			t.Error(err)
+		}
+		r.want("westus", decide.Nearest)
+		r.down("westus")
+		r.passes("westus", true)
+		r.monitor.works[r.key("westus")] = false // and fails in that instant
+		if _, _, err := r.Failback(west(), "ann", ""); err != nil {
+			t.Error(err)
+		}
+		r.want("eastus", decide.Nearest)
+		if got := r.disk.kinds(); got != "down failback up down failback up down" {
+			t.Errorf("written: %s", got)
+		}
+	})
+}
+
+func TestManualFailback(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, strings.Replace(base, "zone: example.io\n", "zone: example.io\n    failback: manual\n", 1), nil)
+		r.down("westus")
+		r.up("westus")
+		r.want("eastus", decide.Nearest)
+		if why := r.excluded("westus"); why != "recovered, waits for portolan failback" {
+			t.Errorf("%q", why)
+		}
+		r.down("eastus")
+		r.down("westeurope")
+		r.want("westus", decide.LastResort) // it works, and nothing else does
+		synctest.Wait()
+		if _, _, err := r.Failback(west(), "ann", ""); err != nil {
+			t.Error(err)
+		}
+		r.want("westus", decide.Nearest)
+	})
+}
