@@ -157,7 +157,9 @@ func (o *override) advance(now time.Time) (effective []uint64, changed bool) {
 		effective = append(effective, o.drain.Seq)
 	}
 	if o.undrain != nil && !now.Before(o.undrainAt) {
-		if o.undrain.Seq != 0 { // else the ledger does not know it yet, and it waits for nothing
+		// The ledger does not know one yet that waits for nothing, and one that takes back
+		// what never took effect changes nothing.
+		if o.undrain.Seq != 0 && o.inForce {
 			effective = append(effective, o.undrain.Seq)
 		}
 		o.drain, o.undrain, o.inForce = nil, nil, false
