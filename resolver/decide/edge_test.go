@@ -56,23 +56,30 @@ func TestInsertOfWhatIsThere(t *testing.T) {
 	}
 }
 
-// A bucket whose ways are all protected and of use, which only a race can make, takes
-// in nobody and loses nobody.
+// A bucket whose ways are all of units that qualified and may matter, which only a race
+// can make, takes in nobody, loses nobody, and says so.
 func TestAFullBucket(t *testing.T) {
-	h := HoldsIn(make([]Bucket, 1))
+	w := newWorld(t)
+	w.h = HoldsIn(make([]Bucket, 1))
 	for i := range ways {
-		w := &h.buckets[0].ways[i]
-		w.key.Store(uint64(NewKey(1, 7, uint64(i), 1)))
-		w.state.Store(Entry{LastSeen: 1000, Protected: true}.pack())
+		w.h.buckets[0].ways[i].give(NewKey(1, 7, uint64(i), 1), Entry{LastSeen: 1000, Standing: Qualified})
 	}
 	stranger := NewKey(1, 7, ways, 1)
-	h.Put(stranger, Entry{LastSeen: 1001})
-	if _, ok := h.Get(stranger); ok {
-		t.Error("a unit that is of use was evicted")
+	for _, now := range []uint32{1000, 1001, 1000 + Keep} {
+		w.h.Serve(stranger, 0, now, &w.s)
+		if _, ok := w.h.Get(stranger); ok {
+			t.Errorf("at %d a unit that may matter was evicted", now)
+		}
 	}
-	h.Put(stranger, Entry{LastSeen: 1001 + Keep})
-	if _, ok := h.Get(stranger); !ok {
-		t.Error("a unit that is of no use any more was kept")
+	if l := w.h.Losses(); l != (Losses{Full: 3}) {
+		t.Errorf("%+v, want 3 newcomers without a way", l)
+	}
+	w.h.Serve(stranger, 0, 1001+Keep, &w.s)
+	if _, ok := w.h.Get(stranger); !ok {
+		t.Error("a unit that does not matter any more was kept")
+	}
+	if l := w.h.Losses(); l != (Losses{Full: 3}) {
+		t.Errorf("%+v, though nobody lost anything", l)
 	}
 }
 

@@ -248,7 +248,7 @@ func TestAFloodEvictsNobody(t *testing.T) {
 func TestEntryPacks(t *testing.T) {
 	for _, e := range []Entry{
 		{},
-		{LastSeen: 1_800_000_000, Region: 63, Renewals: 15, Protected: true, Until: 1_800_000_900},
+		{LastSeen: 1_800_000_000, Region: 63, Renewals: 15, Standing: Qualified, Until: 1_800_000_900},
 		{LastSeen: 1, Until: 1 + restMask, Region: 1},
 	} {
 		if got := unpack(e.pack()); got != e {

@@ -1,0 +1,190 @@
+package decide
+
+import (
+	"runtime"
+	"sync/atomic"
+)
+
+// Bucket is a part of a table, for whoever provides its memory: [BucketSize] octets
+// without pointers, of which all zero is empty. It may lie outside the heap, be
+// written on by a process that is killed at any instant, and be read by the next
+// one: no state between two writes of it says anything false. Only its lock means
+// nothing then, so that a table is read from such memory and not gone on with.
+type Bucket struct {
+	lock atomic.Uint32
+	_    uint32
+	ways [ways]way
+	_    uint64
+}
+
+// way is one entry. key 0 is empty, or being given to another unit.
+type way struct{ key, state atomic.Uint64 }
+
+// openWays is how many ways of a bucket stay for newcomers: the others are for units
+// that qualified.
+const (
+	openWays     = 2
+	maxQualified = ways - openWays
+)
+
+// probation is how long in seconds a unit has to show that it asks again: two of the
+// usual TTLs and more. Without it a flood of units that are met once would evict each
+// newcomer before it can. With it most newcomers under such a flood compete for one way
+// of their bucket, but a client that asks on gets another one sooner or later, and
+// stays.
+const probation = 128
+
+// acquire takes the lock of a bucket, which is even while it is free and counts who
+// had it. It is held for tens of nanoseconds, so spinning beats sleeping; yielding is
+// for the case that its holder was descheduled.
+func (b *Bucket) acquire() (version uint32) {
+	for spin := 0; ; spin++ {
+		version = b.lock.Load()
+		if version&1 == 0 && b.lock.CompareAndSwap(version, version+1) {
+			return version
+		}
+		if spin > 64 {
+			runtime.Gosched()
+		}
+	}
+}
+
+func (b *Bucket) release(version uint32) { b.lock.Store(version + 2) }
+
+// find returns the way of k and its state, or nil. The state belongs to k: had the
+// way been given away between the two loads of its key, they would differ.
+func (b *Bucket) find(k Key) (w *way, state uint64) {
+	for i := range b.ways {
+		w = &b.ways[i]
+		if w.key.Load() == uint64(k) {
+			state = w.state.Load()
+			if w.key.Load() == uint64(k) {
+				return w, state
+			}
+		}
+	}
+	return nil, 0
+}
+
+// give makes w the way of another unit. The bucket's lock is held.
+func (w *way) give(k Key, e Entry) {
+	w.key.Store(0)
+	w.state.Store(e.pack() | (w.state.Load()+1)&epochMask)
+	w.key.Store(uint64(k))
+}
+
+// victim returns the way that a newcomer may take at now, or nil when there is none, and
+// whether the unit that loses it may have mattered:
+// an empty one; else that of the longest silent unit of those that no longer matter,
+// seen longer than keep ago and with no hold in force. Else two ways are open, those of
+// the units with the least standing that are not held. One of them is taken when the
+// [probation] of its unit is over. Until then the other one is: it changes hands with
+// each query of a flood, so that a client gets in at once and, if it comes back soon
+// enough, stays; and if there is no other one the newcomer is refused.
+//
+// So a unit that qualified, or is held, has its way until it no longer matters; and one
+// that returned is safe from any number of units that are met once, unless its bucket is
+// full of others like it.
+func (b *Bucket) victim(now, keep uint32) (w *way, mattered bool) {
+	var c contenders
+	for i := range b.ways {
+		w := &b.ways[i]
+		if w.key.Load() == 0 {
+			return w, false
+		}
+		c.add(w, w.state.Load(), now, keep)
+	}
+	silent := func(of contender) bool { return of.way != nil && uint64(now) > of.seen+probation }
+	switch {
+	case c.stale.way != nil:
+		return c.stale.way, false
+	case silent(c.oldest):
+		return c.oldest.way, true
+	case c.newcomers < openWays && silent(c.longest):
+		return c.longest.way, true
+	case c.newcomers > 1 || c.newcomers == 1 && c.returned > 0:
+		return c.newest.way, true
+	case c.newcomers == 0 && c.returned > 1:
+		return c.longest.way, true
+	}
+	return nil, false
+}
+
+// contenders are the ways of a bucket that a newcomer may get.
+type contenders struct {
+	stale               contender // of those that no longer matter, the longest silent
+	oldest, newest      contender // of the newcomers
+	longest             contender // of those that returned, the longest silent
+	newcomers, returned int
+}
+
+type contender struct {
+	way  *way
+	seen uint64
+}
+
+// add takes in a way and its state.
+func (c *contenders) add(w *way, state uint64, now, keep uint32) {
+	seen, rest := state>>seenShift, state>>restShift&restMask
+	standing := standingIn(state)
+	switch {
+	case uint64(now) > seen+max(uint64(keep), rest):
+		c.stale.older(w, seen)
+	case standing == Newcomer:
+		c.newcomers++
+		c.oldest.older(w, seen)
+		if c.newest.way == nil || seen > c.newest.seen {
+			c.newest = contender{w, seen}
+		}
+	case standing == Returned && (rest == 0 || seen+rest <= uint64(now)):
+		c.returned++
+		c.longest.older(w, seen)
+	}
+}
+
+func (c *contender) older(w *way, seen uint64) {
+	if c.way == nil || seen < c.seen {
+		*c = contender{w, seen}
+	}
+}
+
+// weakest returns the way that a loaded entry may take: an empty one, else that of the
+// unit with the weakest claim, if the claim of e is better; else nil.
+func (b *Bucket) weakest(e Entry) *way {
+	var best *way
+	least := e.claim()
+	for i := range b.ways {
+		w := &b.ways[i]
+		if w.key.Load() == 0 {
+			return w
+		}
+		if claim := unpack(w.state.Load()).claim(); claim < least {
+			best, least = w, claim
+		}
+	}
+	return best
+}
+
+// claim orders loaded entries: held ones last, then by standing, then by when they
+// were seen.
+func (e Entry) claim() uint64 {
+	claim := uint64(e.Standing)<<32 | uint64(e.LastSeen)
+	if e.Until > e.LastSeen {
+		claim |= 1 << 40
+	}
+	return claim
+}
+
+// mayQualify reports whether another unit of b may qualify at now: fewer than
+// maxQualified have that still matter. Two at once may both; a bucket whose ways are
+// all taken so refuses newcomers until one falls silent.
+func (b *Bucket) mayQualify(now, keep uint32) bool {
+	n := 0
+	for i := range b.ways {
+		state := b.ways[i].state.Load()
+		if b.ways[i].key.Load() != 0 && standingIn(state) == Qualified && uint64(now) <= state>>seenShift+uint64(keep) {
+			n++
+		}
+	}
+	return n < maxQualified
+}
