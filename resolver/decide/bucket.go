@@ -86,66 +86,64 @@ func (w *way) give(k Key, e Entry) {
 // that returned is safe from any number of units that are met once, unless its bucket is
 // full of others like it.
 func (b *Bucket) victim(now, keep uint32) (w *way, mattered bool) {
-	var c contenders
+	c := contenders{stale: none, oldest: none, returned: none}
 	for i := range b.ways {
-		w := &b.ways[i]
-		if w.key.Load() == 0 {
-			return w, false
+		if b.ways[i].key.Load() == 0 {
+			return &b.ways[i], false
 		}
-		c.add(w, w.state.Load(), now, keep)
+		c.add(uint64(i), b.ways[i].state.Load(), uint64(now), uint64(keep))
 	}
-	silent := func(of contender) bool { return of.way != nil && uint64(now) > of.seen+probation }
-	switch {
-	case c.stale.way != nil:
-		return c.stale.way, false
-	case silent(c.oldest):
-		return c.oldest.way, true
-	case c.newcomers < openWays && silent(c.longest):
-		return c.longest.way, true
-	case c.newcomers > 1 || c.newcomers == 1 && c.returned > 0:
-		return c.newest.way, true
-	case c.newcomers == 0 && c.returned > 1:
-		return c.longest.way, true
+	numbered, mattered := c.choose(uint64(now))
+	if numbered == none {
+		return nil, false
 	}
-	return nil, false
+	return &b.ways[numbered%8], mattered
 }
 
-// contenders are the ways of a bucket that a newcomer may get.
+// contenders are the ways of a bucket that a newcomer may get. Each is a number: when
+// its unit was last seen and, in the lower three bits, the index of the way.
 type contenders struct {
-	stale               contender // of those that no longer matter, the longest silent
-	oldest, newest      contender // of the newcomers
-	longest             contender // of those that returned, the longest silent
-	newcomers, returned int
+	stale                uint64 // the longest silent of those that no longer matter
+	oldest, newest       uint64 // of the newcomers; newest is 0 without any
+	returned             uint64 // the longest silent of those that returned and are not held
+	newcomers, returners int
 }
 
-type contender struct {
-	way  *way
-	seen uint64
-}
+// none is no way.
+const none = 1<<64 - 1
 
-// add takes in a way and its state.
-func (c *contenders) add(w *way, state uint64, now, keep uint32) {
+// add takes in a way.
+func (c *contenders) add(i, state, now, keep uint64) {
 	seen, rest := state>>seenShift, state>>restShift&restMask
-	standing := standingIn(state)
-	switch {
-	case uint64(now) > seen+max(uint64(keep), rest):
-		c.stale.older(w, seen)
+	numbered := seen<<3 | i
+	switch standing := standingIn(state); {
+	case now > seen+max(keep, rest):
+		c.stale = min(c.stale, numbered)
 	case standing == Newcomer:
 		c.newcomers++
-		c.oldest.older(w, seen)
-		if c.newest.way == nil || seen > c.newest.seen {
-			c.newest = contender{w, seen}
-		}
-	case standing == Returned && (rest == 0 || seen+rest <= uint64(now)):
-		c.returned++
-		c.longest.older(w, seen)
+		c.oldest, c.newest = min(c.oldest, numbered), max(c.newest, numbered)
+	case standing == Returned && (rest == 0 || seen+rest <= now):
+		c.returners++
+		c.returned = min(c.returned, numbered)
 	}
 }
 
-func (c *contender) older(w *way, seen uint64) {
-	if c.way == nil || seen < c.seen {
-		*c = contender{w, seen}
+// choose returns the number of the way to take, or none.
+func (c *contenders) choose(now uint64) (numbered uint64, mattered bool) {
+	silent := func(numbered uint64) bool { return numbered != none && now > numbered>>3+probation }
+	switch {
+	case c.stale != none:
+		return c.stale, false
+	case silent(c.oldest):
+		return c.oldest, true
+	case c.newcomers < openWays && silent(c.returned):
+		return c.returned, true
+	case c.newcomers > 1 || c.newcomers == 1 && c.returners > 0:
+		return c.newest, true
+	case c.newcomers == 0 && c.returners > 1:
+		return c.returned, true
 	}
+	return none, false
 }
 
 // weakest returns the way that a loaded entry may take: an empty one, else that of the
@@ -182,7 +180,7 @@ func (b *Bucket) mayQualify(now, keep uint32) bool {
 	n := 0
 	for i := range b.ways {
 		state := b.ways[i].state.Load()
-		if b.ways[i].key.Load() != 0 && standingIn(state) == Qualified && uint64(now) <= state>>seenShift+uint64(keep) {
+		if b.ways[i].key.Load() != 0 && standingIn(state) >= Qualified && uint64(now) <= state>>seenShift+uint64(keep) {
 			n++
 		}
 	}

@@ -45,7 +45,7 @@ const (
 
 func (e Entry) pack() uint64 {
 	state := uint64(e.LastSeen)<<seenShift | uint64(e.Region&regionMask)<<regionShift |
-		uint64(min(e.Renewals, renewMask))<<renewShift | uint64(min(e.Standing, Qualified))<<standingShift
+		uint64(min(e.Renewals, renewMask))<<renewShift | uint64(e.Standing&standingMask)<<standingShift
 	if e.Until > e.LastSeen {
 		state |= uint64(min(e.Until-e.LastSeen, restMask)) << restShift
 	}
@@ -63,9 +63,7 @@ func unpack(state uint64) Entry {
 	return e
 }
 
-func standingIn(state uint64) Standing {
-	return min(Standing(state>>standingShift&standingMask), Qualified)
-}
+func standingIn(state uint64) Standing { return Standing(state >> standingShift & standingMask) }
 
 // ConvertBuckets makes entries of the first layout, which nobody else reads or writes,
 // those of this one. It had an epoch of four bits, and above it one that was set for

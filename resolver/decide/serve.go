@@ -78,13 +78,16 @@ func (h *Holds) Serve(k Key, base uint8, now uint32, s *Situation) (region uint8
 		} else {
 			region, held = s.resolve(&e, base, now)
 		}
-		if now != e.LastSeen || held {
+		if e.Standing < Qualified || now > e.LastSeen+Keep {
 			e.rise(b, now, h.keep(), held)
 		}
 		e.LastSeen, e.Region = now, s.Stable[region]
 		next := e.pack() | state&epochMask
-		if next == state || w.state.CompareAndSwap(state, next) {
-			h.metAgain(state, now, s)
+		if next == state {
+			return region, held
+		}
+		if w.state.CompareAndSwap(state, next) {
+			h.sources.meet(uint32(state>>seenShift), s, now)
 			if e.Region != unpack(state).Region {
 				s.Before = unpack(state).Region
 			}

@@ -289,6 +289,21 @@ func BenchmarkServe(b *testing.B) {
 			w.h.Serve(w.key, 0, 1000, &w.s)
 		}
 	})
+	b.Run("one-unit-each-second", func(b *testing.B) {
+		now := uint32(1000)
+		for b.Loop() {
+			now++
+			w.h.Serve(w.key, 0, now, &w.s)
+		}
+	})
+	b.Run("newcomers", func(b *testing.B) {
+		h := NewHolds(1000) // in the caches, so that the work is seen
+		i := uint64(0)
+		for b.Loop() {
+			i++
+			h.Serve(NewKey(1, 7, i, 2), 0, 1000+uint32(i>>10), &w.s)
+		}
+	})
 	keys := make([]Key, 1<<18)
 	for i := range keys {
 		keys[i] = NewKey(1, 7, uint64(i)*2654435761%200_000, 1)
