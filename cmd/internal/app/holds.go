@@ -38,7 +38,8 @@ type savedHead struct {
 // standing (1 each).
 const unitSize = 19
 
-// The standings as saved. Version 0.1 knew two, and wrote 1 for the one that protects.
+// The standings as saved. An older version knew two, and wrote 1 for the one that keeps
+// a unit its way.
 const (
 	savedNewcomer = iota
 	savedQualified
