@@ -16,11 +16,11 @@ import (
 
 // asker sends queries for own.example as clients and floods do.
 type asker struct {
-	s                   *server
-	plain, ecs4, ecs6   []byte
-	dst                 []byte
-	westus, westeurope  []byte // the addresses that answers hold
-	now                 int64
+	s                  *server
+	plain, ecs4, ecs6  []byte
+	dst                []byte
+	westus, westeurope []byte // the addresses that answers hold
+	now                int64
 }
 
 func newAsker(t *testing.T, table int) *asker {

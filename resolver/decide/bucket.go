@@ -20,10 +20,10 @@ type Bucket struct {
 // way is one entry. key 0 is empty, or being given to another unit.
 type way struct{ key, state atomic.Uint64 }
 
-// openWays is how many ways of a bucket stay for newcomers: the others are for units
-// that qualified.
 const (
-	openWays     = 2
+	// openWays is how many ways of a bucket stay for newcomers.
+	openWays = 2
+	// maxQualified is how many units of a bucket may qualify.
 	maxQualified = ways - openWays
 )
 
@@ -75,23 +75,28 @@ func (w *way) give(k Key, e Entry) {
 
 // victim returns the way that a newcomer may take at now, or nil when there is none, and
 // whether the unit that loses it may have mattered:
-// an empty one; else that of the longest silent unit of those that no longer matter,
-// seen longer than keep ago and with no hold in force. Else two ways are open, those of
-// the units with the least standing that are not held. One of them is taken when the
-// [probation] of its unit is over. Until then the other one is: it changes hands with
-// each query of a flood, so that a client gets in at once and, if it comes back soon
-// enough, stays; and if there is no other one the newcomer is refused.
 //
-// So a unit that qualified, or is held, has its way until it no longer matters; and one
-// that returned is safe from any number of units that are met once, unless its bucket is
-// full of others like it.
-func (b *Bucket) victim(now, keep uint32) (w *way, mattered bool) {
+//   - an empty one; else
+//   - of the units that no longer matter, seen longer than keep ago and with no hold in
+//     force, that of the longest silent; else
+//   - one of two open ways, those of the units with the least standing that are not held:
+//     that of which the [probation] is over; until then the other one, and if there is no
+//     other one, none.
+//
+// The other one changes hands with each query of a flood. So a client gets in at once,
+// and stays if it comes back soon enough or finds the first one free.
+//
+// A unit that qualified, or is held, has its way until it no longer matters; and one that
+// returned is safe from any number of units that are met once, unless its bucket is full
+// of others like it. Held is a unit for another idle time after the end of its hold, too:
+// if it asks then, and was active, the hold is renewed.
+func (b *Bucket) victim(now, keep, idle uint32) (w *way, mattered bool) {
 	c := contenders{stale: none, oldest: none, returned: none}
 	for i := range b.ways {
 		if b.ways[i].key.Load() == 0 {
 			return &b.ways[i], false
 		}
-		c.add(uint64(i), b.ways[i].state.Load(), uint64(now), uint64(keep))
+		c.add(uint64(i), b.ways[i].state.Load(), uint64(now), uint64(keep), uint64(idle))
 	}
 	numbered, mattered := c.choose(uint64(now))
 	if numbered == none {
@@ -113,7 +118,7 @@ type contenders struct {
 const none = 1<<64 - 1
 
 // add takes in a way.
-func (c *contenders) add(i, state, now, keep uint64) {
+func (c *contenders) add(i, state, now, keep, idle uint64) {
 	seen, rest := state>>seenShift, state>>restShift&restMask
 	numbered := seen<<3 | i
 	switch standing := standingIn(state); {
@@ -122,7 +127,7 @@ func (c *contenders) add(i, state, now, keep uint64) {
 	case standing == Newcomer:
 		c.newcomers++
 		c.oldest, c.newest = min(c.oldest, numbered), max(c.newest, numbered)
-	case standing == Returned && (rest == 0 || seen+rest <= now):
+	case standing == Returned && (rest == 0 || seen+rest+idle < now):
 		c.returners++
 		c.returned = min(c.returned, numbered)
 	}

@@ -202,7 +202,7 @@ type watched struct {
 	key  Key
 	from netip.Addr
 	next uint32
-	safe bool // after its last query it was in the flooded table for good, as in the other
+	safe uint32 // until then it is in the flooded table for good, as in the other
 }
 
 // The property: a unit that has qualified, or is held, is answered by a table that is
@@ -273,10 +273,11 @@ func (c *watched) ask(w *world, calm *Holds, now uint32) (wrong string, was uint
 	before, known := w.h.Get(c.key)
 	region, held := w.h.Serve(c.key, base, now, &w.s)
 	want, _ := calm.Serve(c.key, base, now, &w.s)
-	if c.safe && (!known || region != want) {
+	safe := now <= c.safe
+	if safe && (!known || region != want) {
 		return fmt.Sprintf("a unit (in the table: %v, %+v) is given %d, without a flood %d; base %d", known, before, region, want, base), 0
 	}
-	if c.safe {
+	if safe {
 		was = 1
 		if held {
 			was = 3
@@ -285,8 +286,13 @@ func (c *watched) ask(w *world, calm *Holds, now uint32) (wrong string, was uint
 	e, ok := w.h.Get(c.key)
 	other, _ := calm.Get(c.key)
 	same := ok && e.Region == other.Region && e.Until == other.Until && e.Renewals == other.Renewals
-	// Its next query comes before the end of what it is safe for: 1200 s at most.
-	c.safe = same && (e.Standing == Qualified || held && e.Until > now+1200)
+	c.safe = 0
+	switch {
+	case same && e.Standing == Qualified:
+		c.safe = now + Keep
+	case same && held:
+		c.safe = e.Until + w.s.Policy.Idle
+	}
 	return "", was
 }
 
@@ -361,8 +367,10 @@ func TestSourceOf(t *testing.T) {
 	if a, b := sourceOf(netip.MustParseAddr("2001:db8:1::1")), sourceOf(netip.MustParseAddr("2001:db8:2::1")); a == b {
 		t.Error("two prefixes are one source")
 	}
-	if sourceOf(netip.Addr{}) != 0 {
-		t.Error("no address is a source")
+	for _, a := range []netip.Addr{{}, netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("::1"), netip.MustParseAddr("::ffff:127.0.0.1")} {
+		if sourceOf(a) != 0 {
+			t.Errorf("%v is a source", a)
+		}
 	}
 }
 

@@ -164,7 +164,7 @@ func (h *Holds) insert(k Key, e Entry, missed uint32, s *Situation) {
 			return // another worker was first
 		}
 	}
-	w, mattered := b.victim(e.LastSeen, h.keep())
+	w, mattered := b.victim(e.LastSeen, h.keep(), s.Policy.Idle)
 	if w != nil {
 		w.give(k, e)
 	}

@@ -36,9 +36,13 @@ const (
 	maxSourceCount = 1<<20 - 1
 )
 
-// sourceOf returns the number of the source that an address belongs to; 0 for none.
+// sourceOf returns the number of the source that an address belongs to; 0 for none. The
+// machine's own addresses are none: nobody else can send from them, and a forwarder
+// there asks for everybody.
 func sourceOf(a netip.Addr) uint64 {
 	switch a = a.Unmap(); {
+	case a.IsLoopback():
+		return 0
 	case a.Is4():
 		b := a.As4()
 		return 1<<48 | uint64(binary.BigEndian.Uint32(b[:])>>8)
