@@ -81,7 +81,8 @@ func (c *steady) second(w *world, now, change uint32) {
 	}
 }
 
-// floods are the kinds that a table of the usual size, for 200,000 units, has to bear.
+// floods are the kinds that a table of the usual size, for 200,000 units, has to bear. The
+// test has an eighth of it, and sends an eighth of them.
 var floods = map[string][]flood{
 	"once":               {{perSecond: 1000, asks: 1}},
 	"twice slowly":       {{perSecond: 100, asks: 2, gap: 1}, {perSecond: 500, asks: 1}},
@@ -97,8 +98,8 @@ var floods = map[string][]flood{
 
 // Clients that were active before a flood, that are active while it runs, and that
 // qualified and then were silent until after the change, are all held through a drain
-// in the midst of it. Those that come while it has filled the table for an hour have to
-// get in first, and are held once they are.
+// in the midst of it. Those that come after it has filled the table for an hour compete
+// for what is left of it: nearly all are in, and held, after twenty minutes.
 func TestAFloodMovesNobodyWhoIsActive(t *testing.T) {
 	const (
 		begin  = modelStart
@@ -110,11 +111,8 @@ func TestAFloodMovesNobodyWhoIsActive(t *testing.T) {
 	for name, kinds := range floods {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if testing.Short() {
-				t.Skip("some millions of queries")
-			}
 			w := newWorld(t)
-			w.h = NewHolds(200_000)
+			w.h = NewHolds(200_000 / 8)
 			var before, quiet, during []*steady
 			for i := range 40 {
 				before = append(before, newSteady(i, begin, 60))
@@ -127,6 +125,7 @@ func TestAFloodMovesNobodyWhoIsActive(t *testing.T) {
 					w.change(now, Masks{0b110, 0b111})
 				}
 				for i, f := range kinds {
+					f.perSecond /= 8
 					if now >= start {
 						f.second(w, w.h, uint32(i+1), start, now)
 					}
@@ -138,15 +137,19 @@ func TestAFloodMovesNobodyWhoIsActive(t *testing.T) {
 				}
 			}
 			t.Logf("%+v", w.h.Losses())
-			for what, clients := range map[string][]*steady{"before": before, "quiet": quiet, "during": during} {
+			for _, kind := range []struct {
+				name    string
+				clients []*steady
+				may     int // move
+			}{{"before", before, 0}, {"quiet", quiet, 0}, {"during", during, 2}} {
 				moved := 0
-				for _, c := range clients {
+				for _, c := range kind.clients {
 					if c.moved {
 						moved++
 					}
 				}
-				if moved > 0 {
-					t.Errorf("%d of %d clients of the kind %q moved", moved, len(clients), what)
+				if moved > kind.may {
+					t.Errorf("%d of %d clients of the kind %q moved", moved, len(kind.clients), kind.name)
 				}
 			}
 		})
