@@ -191,3 +191,21 @@ func (b *Bucket) mayQualify(now, keep uint32) bool {
 	}
 	return n < maxQualified
 }
+
+// standing returns the standing of a unit of b that is met again at now, after e. held
+// says that it is held with this answer.
+//
+// Three seconds tell clients from floods only by what they cost: whoever forges three
+// queries for each unit qualifies too. That is why a unit that did so first keeps its
+// way, and why some ways of a bucket stay for newcomers.
+func (b *Bucket) standing(e Entry, now, keep uint32, held bool) Standing {
+	switch again := now != e.LastSeen; {
+	case again && now > e.LastSeen+keep && !held:
+		return Newcomer // as if it had been evicted meanwhile
+	case e.Standing == Newcomer && (again || held):
+		return Returned
+	case e.Standing == Returned && again && b.mayQualify(now, keep):
+		return Qualified
+	}
+	return e.Standing
+}

@@ -77,20 +77,3 @@ func ConvertBuckets(buckets []Bucket) {
 		}
 	}
 }
-
-// rise raises the standing of a unit of b that is met again at now, after e. held says
-// that it is held with this answer.
-//
-// Three seconds tell clients from floods only by what they cost: whoever forges three
-// queries for each unit qualifies too. That is why a unit that did so first keeps its
-// way, and why some ways of a bucket stay for newcomers.
-func (e *Entry) rise(b *Bucket, now, keep uint32, held bool) {
-	switch again := now != e.LastSeen; {
-	case again && now > e.LastSeen+keep && !held:
-		e.Standing = Newcomer // as if it had been evicted meanwhile
-	case e.Standing == Newcomer && (again || held):
-		e.Standing = Returned
-	case e.Standing == Returned && again && b.mayQualify(now, keep):
-		e.Standing = Qualified
-	}
-}

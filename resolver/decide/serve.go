@@ -79,7 +79,7 @@ func (h *Holds) Serve(k Key, base uint8, now uint32, s *Situation) (region uint8
 			region, held = s.resolve(&e, base, now)
 		}
 		if e.Standing < Qualified || now > e.LastSeen+Keep {
-			e.rise(b, now, h.keep(), held)
+			e.Standing = b.standing(e, now, h.keep(), held)
 		}
 		e.LastSeen, e.Region = now, s.Stable[region]
 		next := e.pack() | state&epochMask
