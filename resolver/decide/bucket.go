@@ -91,24 +91,39 @@ func (w *way) give(k Key, e Entry) {
 // of others like it. Held is a unit for another idle time after the end of its hold, too:
 // if it asks then, and was active, the hold is renewed.
 func (b *Bucket) victim(now, keep, idle uint32) (w *way, mattered bool) {
-	c := contenders{stale: none, oldest: none, returned: none}
+	stale, oldest, newest, returned := uint64(none), uint64(none), uint64(0), uint64(none)
+	newcomers, returners := 0, 0
 	for i := range b.ways {
 		if b.ways[i].key.Load() == 0 {
 			return &b.ways[i], false
 		}
-		c.add(uint64(i), b.ways[i].state.Load(), uint64(now), uint64(keep), uint64(idle))
+		state := b.ways[i].state.Load()
+		seen, rest := state>>seenShift, state>>restShift&restMask
+		numbered := seen<<3 | uint64(i)
+		switch standing := standingIn(state); {
+		case uint64(now) > seen+max(uint64(keep), rest):
+			stale = min(stale, numbered)
+		case standing == Newcomer:
+			newcomers++
+			oldest, newest = min(oldest, numbered), max(newest, numbered)
+		case standing == Returned && (rest == 0 || seen+rest+uint64(idle) < uint64(now)):
+			returners++
+			returned = min(returned, numbered)
+		}
 	}
-	numbered, mattered := c.choose(uint64(now))
+	if stale != none {
+		return &b.ways[stale%8], false
+	}
+	numbered := contenders{oldest, newest, returned, newcomers, returners}.choose(uint64(now))
 	if numbered == none {
 		return nil, false
 	}
-	return &b.ways[numbered%8], mattered
+	return &b.ways[numbered%8], true
 }
 
 // contenders are the ways of a bucket that a newcomer may get. Each is a number: when
 // its unit was last seen and, in the lower three bits, the index of the way.
 type contenders struct {
-	stale                uint64 // the longest silent of those that no longer matter
 	oldest, newest       uint64 // of the newcomers; newest is 0 without any
 	returned             uint64 // the longest silent of those that returned and are not held
 	newcomers, returners int
@@ -117,38 +132,20 @@ type contenders struct {
 // none is no way.
 const none = 1<<64 - 1
 
-// add takes in a way.
-func (c *contenders) add(i, state, now, keep, idle uint64) {
-	seen, rest := state>>seenShift, state>>restShift&restMask
-	numbered := seen<<3 | i
-	switch standing := standingIn(state); {
-	case now > seen+max(keep, rest):
-		c.stale = min(c.stale, numbered)
-	case standing == Newcomer:
-		c.newcomers++
-		c.oldest, c.newest = min(c.oldest, numbered), max(c.newest, numbered)
-	case standing == Returned && (rest == 0 || seen+rest+idle < now):
-		c.returners++
-		c.returned = min(c.returned, numbered)
-	}
-}
-
 // choose returns the number of the way to take, or none.
-func (c *contenders) choose(now uint64) (numbered uint64, mattered bool) {
+func (c contenders) choose(now uint64) (numbered uint64) {
 	silent := func(numbered uint64) bool { return numbered != none && now > numbered>>3+probation }
 	switch {
-	case c.stale != none:
-		return c.stale, false
 	case silent(c.oldest):
-		return c.oldest, true
+		return c.oldest
 	case c.newcomers < openWays && silent(c.returned):
-		return c.returned, true
+		return c.returned
 	case c.newcomers > 1 || c.newcomers == 1 && c.returners > 0:
-		return c.newest, true
+		return c.newest
 	case c.newcomers == 0 && c.returners > 1:
-		return c.returned, true
+		return c.returned
 	}
-	return none, false
+	return none
 }
 
 // weakest returns the way that a loaded entry may take: an empty one, else that of the

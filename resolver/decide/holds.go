@@ -148,8 +148,9 @@ func (h *Holds) Put(k Key, e Entry) {
 // insert gives a way to a unit that is not there, if one may be taken. missed is
 // the version of the bucket at which the unit was not there.
 func (h *Holds) insert(k Key, e Entry, missed uint32, s *Situation) {
+	source := sourceOf(s.Asker)
 	lost := &h.losses[k>>registryBits%stripes]
-	if !h.sources.room(s.Asker, e.LastSeen, h.share()) {
+	if !h.sources.room(source, e.LastSeen, h.share()) {
 		lost.source.Add(1)
 		return
 	}
@@ -176,7 +177,7 @@ func (h *Holds) insert(k Key, e Entry, missed uint32, s *Situation) {
 	case mattered:
 		lost.evicted.Add(1)
 	}
-	h.sources.charge(s.Asker, e.LastSeen)
+	h.sources.charge(source, e.LastSeen)
 }
 
 // keep is how long a unit may matter after it was last seen, without a hold in force:

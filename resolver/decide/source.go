@@ -70,9 +70,8 @@ func counted(state uint64, now uint32) (before, current uint64) {
 	return 0, 0
 }
 
-// room reports whether the source of asker may bring in another unit.
-func (t *sources) room(asker netip.Addr, now, share uint32) bool {
-	source := sourceOf(asker)
+// room reports whether a source may bring in another unit.
+func (t *sources) room(source uint64, now, share uint32) bool {
 	if source == 0 {
 		return true
 	}
@@ -85,13 +84,12 @@ func (t *sources) room(asker netip.Addr, now, share uint32) bool {
 // keeps its way for longer.
 func (t *sources) meet(last uint32, s *Situation, now uint32) {
 	if last>>periodShift != now>>periodShift {
-		t.charge(s.Asker, now)
+		t.charge(sourceOf(s.Asker), now)
 	}
 }
 
-// charge counts a unit of the source of asker.
-func (t *sources) charge(asker netip.Addr, now uint32) {
-	source := sourceOf(asker)
+// charge counts a unit of a source.
+func (t *sources) charge(source uint64, now uint32) {
 	if source == 0 {
 		return
 	}
