@@ -16,7 +16,7 @@ func (w *Worker) global(p *reply, node *zone.Node, z *zone.Zone, from netip.Addr
 		p.s.locate(&p.client, &p.q.EDNS.ECS, from)
 	}
 	c := &p.client
-	region, outcome := p.s.decide(r, &p.s.Live[node.Ref], c, now)
+	region, outcome := p.s.decide(r, &p.s.Live[node.Ref], c, from, now)
 	switch outcome {
 	case decide.NoneRouted:
 		p.globalNone(node, z, edeNoneRouted)
@@ -39,14 +39,16 @@ func (w *Worker) global(p *reply, node *zone.Node, z *zone.Zone, from netip.Addr
 }
 
 // decide chooses a replica for a client, and holds the client on the one it had
-// where the registry's policy says so.
-func (s *Snapshot) decide(r *Registry, live *Availability, c *client, now int64) (region uint8, outcome decide.Outcome) {
+// where the registry's policy says so. What from can bring into the activity table is
+// bounded.
+func (s *Snapshot) decide(r *Registry, live *Availability, c *client, from netip.Addr, now int64) (region uint8, outcome decide.Outcome) {
 	rank, masks := s.Places.Rank(c.class), live.Masks()
 	region, outcome = decide.Choose(rank, masks, r.AllDown)
 	if r.Policy.Hold == 0 || s.Holds == nil || outcome > decide.AllDown {
 		return region, outcome
 	}
 	situation := s.situation(r, live, rank, masks)
+	situation.Asker = from
 	region, held := s.Holds.Serve(s.unitKey(r, c), region, uint32(now), &situation)
 	if held {
 		outcome = decide.Held

@@ -16,6 +16,9 @@
 //	names:  records of the numbers that entries hold, each with its checksum,
 //	        only ever appended to
 //
+// The magic says how entries are laid out. A table of the layout before is read too,
+// so that an upgrade moves nobody.
+//
 // A file is made whole under another name, and then takes the place of the one
 // that the process before has left: at every instant there is one that can be
 // read. It is locked while its process lives.

@@ -14,7 +14,9 @@ import (
 )
 
 const (
-	magic = "portolan-units-1"
+	magic = "portolan-units-2"
+	// magic1 is that of the layout before, in which entries knew two standings.
+	magic1 = "portolan-units-1"
 	// order reads otherwise on a machine with another byte order.
 	order      = 0x0102030405060708
 	headerSize = 4096 // a page, so that the buckets begin at one
@@ -83,17 +85,21 @@ func header(buckets int, seed uint64) []byte {
 	return binary.NativeEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// parseHeader returns what header was given.
-func parseHeader(b []byte) (buckets int, seed uint64, err error) {
-	if len(b) < headerSize || string(b[:len(magic)]) != magic ||
+// parseHeader returns what header was given, and whether the entries have the layout
+// before this one.
+func parseHeader(b []byte) (buckets int, seed uint64, older bool, err error) {
+	if len(b) >= headerSize {
+		older = string(b[:len(magic1)]) == magic1
+	}
+	if len(b) < headerSize || !older && string(b[:len(magic)]) != magic ||
 		crc32.Checksum(b[:headerUsed-4], castagnoli) != binary.NativeEndian.Uint32(b[headerUsed-4:]) {
-		return 0, 0, fmt.Errorf("%w: no header", ErrDamaged)
+		return 0, 0, false, fmt.Errorf("%w: no header", ErrDamaged)
 	}
 	n := binary.NativeEndian.Uint64(b[len(magic)+8:])
 	if binary.NativeEndian.Uint64(b[len(magic):]) != order || n == 0 || n&(n-1) != 0 || n > maxBuckets {
-		return 0, 0, fmt.Errorf("%w: a table of %d buckets", ErrDamaged, n)
+		return 0, 0, false, fmt.Errorf("%w: a table of %d buckets", ErrDamaged, n)
 	}
-	return int(n), binary.NativeEndian.Uint64(b[len(magic)+16:]), nil
+	return int(n), binary.NativeEndian.Uint64(b[len(magic)+16:]), older, nil
 }
 
 // appendName appends the record of a name.

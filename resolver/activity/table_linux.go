@@ -120,7 +120,7 @@ func read(f io.Reader, size int64) (*Left, error) {
 	if _, err := io.ReadFull(f, head); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	n, seed, err := parseHeader(head)
+	n, seed, older, err := parseHeader(head)
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +130,9 @@ func read(f io.Reader, size int64) (*Left, error) {
 	buckets := make([]decide.Bucket, n)
 	if _, err := io.ReadFull(f, unsafe.Slice((*byte)(unsafe.Pointer(&buckets[0])), n*decide.BucketSize)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if older {
+		decide.ConvertBuckets(buckets)
 	}
 	names, err := io.ReadAll(f)
 	if err != nil {

@@ -4,9 +4,12 @@ package activity
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -80,7 +83,7 @@ func TestATableOutlivesItsProcess(t *testing.T) {
 		t.Errorf("%+v was left by nobody", left)
 	}
 	publish(t, table, 4711)
-	entry := decide.Entry{LastSeen: 1000, Until: 1900, Region: 1, Renewals: 2, Protected: true}
+	entry := decide.Entry{LastSeen: 1000, Until: 1900, Region: 1, Renewals: 2, Standing: decide.Qualified}
 	table.Holds.Put(decide.NewKey(4711, 1, 2, 3), entry)
 	if err := table.Name(regions("westus", "eastus", "japaneast"), registries("a", "b", "c")); err != nil {
 		t.Fatal(err)
@@ -94,6 +97,60 @@ func TestATableOutlivesItsProcess(t *testing.T) {
 	}
 	if left.Seed != 4711 || left.Regions != regions("westus", "eastus", "japaneast") || left.Registries[2] != "c" || len(left.Registries) != 3 {
 		t.Errorf("left: seed %d, %v, %v", left.Seed, left.Regions[:4], left.Registries)
+	}
+}
+
+// firstLayout returns a file as it was before entries had a standing: with protected
+// set for units met in two different seconds, and an epoch of four bits below it.
+func firstLayout(tb testing.TB, buckets int, states []uint64, seed uint64) []byte {
+	tb.Helper()
+	b := append([]byte(magic1), header(buckets, seed)[len(magic):headerUsed-4]...)
+	b = binary.NativeEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	b = append(b, make([]byte, headerSize-headerUsed+buckets*decide.BucketSize)...)
+	for i, state := range states {
+		at := headerSize + i/7*decide.BucketSize + 8 + i%7*16
+		binary.NativeEndian.PutUint64(b[at:], uint64(firstKey(i)))
+		binary.NativeEndian.PutUint64(b[at+8:], state)
+	}
+	b = appendName(b, regionName, 0, "westus")
+	return appendName(b, registryName, 5, "a")
+}
+
+func firstKey(i int) decide.Key { return decide.NewKey(7, 5, uint64(i), 1) }
+
+// An upgrade keeps what the version before has left, whatever the epochs of its ways.
+func TestATableOfTheFirstLayoutIsRead(t *testing.T) {
+	const protected = 1 << 4
+	var states []uint64
+	want := make(map[decide.Key]decide.Entry)
+	for epoch := range uint64(16) {
+		for _, bits := range []uint64{0, protected} {
+			e := decide.Entry{LastSeen: 1_800_000_000 + uint32(epoch), Region: 63 - uint8(epoch), Renewals: uint8(epoch)}
+			if bits == protected {
+				e.Standing = decide.Qualified
+				e.Until = e.LastSeen + 900
+			}
+			want[firstKey(len(states))] = e
+			states = append(states, uint64(e.LastSeen)<<32|uint64(max(e.Until, e.LastSeen)-e.LastSeen)<<15|uint64(e.Region)<<9|
+				uint64(e.Renewals)<<5|bits|epoch)
+		}
+	}
+	path := filepath.Join(folder(t), "units")
+	if err := os.WriteFile(path, firstLayout(t, 8, states, 7), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	table, left := create(t, path)
+	if left == nil || left.Seed != 7 || left.Regions[0] != "westus" || left.Registries[5] != "a" {
+		t.Fatalf("left: %+v", left)
+	}
+	got := make(map[decide.Key]decide.Entry)
+	left.Holds.Each(func(k decide.Key, e decide.Entry) { got[k] = e })
+	if !maps.Equal(got, want) {
+		t.Errorf("%v was read, want %v", got, want)
+	}
+	publish(t, table, 7)
+	if b, err := os.ReadFile(path); err != nil || string(b[:len(magic)]) != magic {
+		t.Errorf("the next table begins with %q, %v", b[:len(magic)], err)
 	}
 }
 
@@ -318,6 +375,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(small)
 	f.Add(appendName(appendName(small, regionName, 3, "westus"), registryName, 5, "a"))
 	f.Add([]byte(fmt.Sprintf("%s%4100d", magic, 1)))
+	f.Add(firstLayout(f, 1, []uint64{1<<63 | 31}, 7))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		left, err := read(bytes.NewReader(data), int64(len(data)))
 		if err != nil {

@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"net/netip"
 	"runtime"
 	"testing"
 )
@@ -56,23 +57,110 @@ func TestInsertOfWhatIsThere(t *testing.T) {
 	}
 }
 
-// A bucket whose ways are all protected and of use, which only a race can make, takes
-// in nobody and loses nobody.
+// A bucket whose ways are all of units that qualified and may matter, which only a race
+// can make, takes in nobody, loses nobody, and says so.
 func TestAFullBucket(t *testing.T) {
-	h := HoldsIn(make([]Bucket, 1))
+	w := newWorld(t)
+	w.h = HoldsIn(make([]Bucket, 1))
 	for i := range ways {
-		w := &h.buckets[0].ways[i]
-		w.key.Store(uint64(NewKey(1, 7, uint64(i), 1)))
-		w.state.Store(Entry{LastSeen: 1000, Protected: true}.pack())
+		w.h.buckets[0].ways[i].give(NewKey(1, 7, uint64(i), 1), Entry{LastSeen: 1000, Standing: Qualified})
 	}
 	stranger := NewKey(1, 7, ways, 1)
-	h.Put(stranger, Entry{LastSeen: 1001})
-	if _, ok := h.Get(stranger); ok {
-		t.Error("a unit that is of use was evicted")
+	for _, now := range []uint32{1000, 1001, 1000 + Keep} {
+		w.h.Serve(stranger, 0, now, &w.s)
+		if _, ok := w.h.Get(stranger); ok {
+			t.Errorf("at %d a unit that may matter was evicted", now)
+		}
 	}
-	h.Put(stranger, Entry{LastSeen: 1001 + Keep})
-	if _, ok := h.Get(stranger); !ok {
-		t.Error("a unit that is of no use any more was kept")
+	if l := w.h.Losses(); l != (Losses{Full: 3}) {
+		t.Errorf("%+v, want 3 newcomers without a way", l)
+	}
+	w.h.Serve(stranger, 0, 1001+Keep, &w.s)
+	if _, ok := w.h.Get(stranger); !ok {
+		t.Error("a unit that does not matter any more was kept")
+	}
+	if l := w.h.Losses(); l != (Losses{Full: 3}) {
+		t.Errorf("%+v, though nobody lost anything", l)
+	}
+}
+
+// A newcomer that gets no way costs its source nothing.
+func TestARefusedNewcomerIsNotCharged(t *testing.T) {
+	w := newWorld(t)
+	w.h = HoldsIn(make([]Bucket, 1))
+	w.s.Asker = netip.MustParseAddr("192.0.2.1")
+	for i := range ways {
+		w.h.buckets[0].ways[i].give(NewKey(1, 7, uint64(i), 1), Entry{LastSeen: 1000, Standing: Qualified})
+	}
+	charged := func() (n uint64) {
+		for i := range w.h.sources {
+			_, current := counted(w.h.sources[i].Load(), 1001)
+			n += current
+		}
+		return n
+	}
+	w.h.Serve(NewKey(1, 7, ways, 1), 0, 1001, &w.s)
+	if n := charged(); n != 0 {
+		t.Errorf("%d units are charged to the source of a newcomer without a way", n)
+	}
+	w.h.buckets[0].ways[0].key.Store(0)
+	w.h.Serve(NewKey(1, 7, ways, 1), 0, 1001, &w.s)
+	if n := charged(); n != 1 {
+		t.Errorf("%d units are charged to the source of one newcomer", n)
+	}
+}
+
+// Where holds are long, a unit matters for longer than [Keep]: one may begin with a
+// change an idle time after it was seen.
+func TestAUnitMattersAsLongAsAHoldMay(t *testing.T) {
+	w := newWorld(t)
+	w.h = HoldsIn(make([]Bucket, 1))
+	w.s.Policy.Hold = 24 * 3600
+	for range 3 {
+		w.ask(1000, 0)
+		w.ask(1001, 0)
+		w.ask(1002, 0)
+	}
+	w.change(1100, Masks{0b110, 0b111})
+	for i := range uint64(100) {
+		w.h.Serve(NewKey(1, 7, i, 2), 1, 1002+2*Keep+uint32(i), &w.s)
+	}
+	w.ask(1002+3*Keep, 0)
+}
+
+// A unit that comes back after it has ceased to matter has to show again that it asks.
+func TestStandingEndsWithALongSilence(t *testing.T) {
+	w := newWorld(t)
+	for i, want := range []Standing{Newcomer, Returned, Qualified, Qualified} {
+		w.ask(1000+uint32(i), 0)
+		if e, _ := w.h.Get(w.key); e.Standing != want {
+			t.Errorf("met %d times: standing %d, want %d", i+1, e.Standing, want)
+		}
+	}
+	w.ask(1003+Keep, 0)
+	if e, _ := w.h.Get(w.key); e.Standing != Qualified {
+		t.Errorf("after an hour: standing %d", e.Standing)
+	}
+	w.ask(1003+2*Keep+1, 0)
+	if e, _ := w.h.Get(w.key); e.Standing != Newcomer {
+		t.Errorf("after more than an hour: standing %d", e.Standing)
+	}
+}
+
+// A unit whose hold begins in the very second in which it was met first is held, and so
+// keeps its way; one that was held when it was saved without a standing does, too.
+func TestAHoldIsStanding(t *testing.T) {
+	w := newWorld(t)
+	w.ask(1000, 0)
+	w.change(1000, Masks{0b110, 0b111})
+	w.ask(1000, 0)
+	if e, _ := w.h.Get(w.key); e.Standing != Returned || e.Until != 1900 {
+		t.Errorf("held: %+v", e)
+	}
+	loaded := NewHolds(1)
+	loaded.Put(w.key, Entry{LastSeen: 1000, Until: 1900, Region: 1})
+	if e, _ := loaded.Get(w.key); e.Standing != Returned {
+		t.Errorf("loaded: %+v", e)
 	}
 }
 

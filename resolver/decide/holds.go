@@ -2,7 +2,6 @@ package decide
 
 import (
 	"math/bits"
-	"runtime"
 	"sync/atomic"
 )
 
@@ -12,7 +11,7 @@ import (
 //
 //	buckets: [ lock | way 0 | way 1 | ... | way 6 ]   two cache lines each
 //	way:     key   = 40 bits of the unit's hash, 24 bits of the registry's number
-//	         state = last seen | rest of the hold | region | renewals | protected | epoch
+//	         state = last seen | rest of the hold | region | renewals | standing | epoch
 //
 // Built once at start and never resized: memory is bounded by its size, whatever
 // is asked (see [NewHolds]). A unit lives in one bucket, two cache lines.
@@ -23,43 +22,45 @@ import (
 // meanwhile and its epoch changes, so that nobody takes the new unit's state for
 // the old one's.
 //
-// A unit that is met in two different seconds is protected: only its own silence
-// frees its way. Units met once compete for the ways that are left, of which each
-// bucket always keeps one. So a flood of units that are met once churns through
-// one way a bucket and evicts nobody who asks repeatedly: what 2Q caches do with
-// their two queues, without the lists.
+// Anybody can forge the sources of queries, and so make units. What keeps them from
+// driving out those of clients is the [Standing] that a unit earns by being met
+// again, and what a newcomer may take: see Bucket.victim. A unit that qualified, and
+// one whose hold is in force, is never evicted while it may matter. When a bucket has
+// no way to give, the newcomer is refused: it gets what is nearest and is not
+// remembered, which [Losses] counts. What the queries of one source can bring
+// into the table is bounded: see sources.
+//
+// So everything in the table that asks is held as the rule of [Holds.Serve] says,
+// also a unit that was met once, just before the change: a host whose push has just
+// begun looks no different. Counts of held units are true therefore, and what a flood
+// can add to them is what it can bring into the table.
 //
 // All methods are safe for concurrent use.
 type Holds struct {
 	buckets []Bucket
 	mask    uint64
+
+	longest atomic.Uint32 // idle time and hold of the policies met, where longer than Keep
+	_       [64]byte      // what is written below is on other cache lines than what each query reads
+	sources sources
+	losses  [stripes]losses
 }
+
+// losses counts units that are not remembered; see [Losses]. Only newcomers write here,
+// in as many places as there are stripes, by key: a flood on all cores does not meet in
+// one.
+type losses struct {
+	evicted, full, source atomic.Uint64
+	_                     [40]byte // the next stripe is on another cache line
+}
+
+const stripes = 16
 
 const ways = 7
 
-// never is the version of no free bucket.
-const never = 1
-
-// Bucket is a part of a table, for whoever provides its memory: [BucketSize] octets
-// without pointers, of which all zero is empty. It may lie outside the heap, be
-// written on by a process that is killed at any instant, and be read by the next
-// one: no state between two writes of it says anything false. Only its lock means
-// nothing then, so that a table is read from such memory and not gone on with.
-type Bucket struct {
-	lock atomic.Uint32
-	_    uint32
-	ways [ways]way
-	_    uint64
-}
-
-// way is one entry. key 0 is empty, or being given to another unit.
-type way struct{ key, state atomic.Uint64 }
-
-// maxProtected leaves one way of a bucket to newcomers.
-const maxProtected = ways - 1
-
 // Keep is how long in seconds after it was last seen a unit may still matter: the
-// longest idle time a policy can have. Younger protected entries are not evicted.
+// longest idle time a policy can have. Younger entries of units that qualified are
+// not evicted, nor are they while a hold may still begin or last.
 const Keep = 3600
 
 // Key names a client unit of one registry. The zero Key is none.
@@ -110,149 +111,11 @@ func (h *Holds) Bytes() int { return len(h.buckets) * BucketSize }
 // Cap returns how many units the table has room for.
 func (h *Holds) Cap() int { return len(h.buckets) * ways }
 
-// Entry is the state of one unit. Times are Unix seconds.
-type Entry struct {
-	LastSeen uint32
-	// Until is the end of the hold, 0 without one.
-	Until uint32
-	// Region is the replica given last, by its stable number.
-	Region uint8
-	// Renewals counts the periods of the hold, from 1.
-	Renewals uint8
-	// Protected is set for a unit that was met in two different seconds.
-	Protected bool
-}
-
-// The layout of way.state.
-const (
-	seenShift   = 32
-	restShift   = 15 // seconds from last seen to the end of the hold
-	restMask    = 1<<17 - 1
-	regionShift = 9
-	regionMask  = 1<<6 - 1
-	renewShift  = 5
-	renewMask   = 1<<4 - 1
-	protectBit  = 1 << 4
-	epochMask   = 1<<4 - 1 // of the way, not of the entry
-)
-
-func (e Entry) pack() uint64 {
-	state := uint64(e.LastSeen)<<seenShift | uint64(e.Region&regionMask)<<regionShift | uint64(min(e.Renewals, renewMask))<<renewShift
-	if e.Until > e.LastSeen {
-		state |= uint64(min(e.Until-e.LastSeen, restMask)) << restShift
-	}
-	if e.Protected {
-		state |= protectBit
-	}
-	return state
-}
-
-func unpack(state uint64) Entry {
-	e := Entry{
-		LastSeen: uint32(state >> seenShift), Region: uint8(state >> regionShift & regionMask),
-		Renewals: uint8(state >> renewShift & renewMask), Protected: state&protectBit != 0,
-	}
-	if rest := uint32(state >> restShift & restMask); rest != 0 {
-		e.Until = e.LastSeen + rest
-	}
-	return e
-}
-
 // bucketOf spreads keys by a hash of the whole key: the registry's number is in
 // its lower bits.
 func (h *Holds) bucketOf(k Key) *Bucket {
 	hi, lo := bits.Mul64(uint64(k), 0xa0761d6478bd642f)
 	return &h.buckets[(hi^lo)&h.mask]
-}
-
-// acquire takes the lock of a bucket, which is even while it is free and counts who
-// had it. It is held for tens of nanoseconds, so spinning beats sleeping; yielding is
-// for the case that its holder was descheduled.
-func (b *Bucket) acquire() (version uint32) {
-	for spin := 0; ; spin++ {
-		version = b.lock.Load()
-		if version&1 == 0 && b.lock.CompareAndSwap(version, version+1) {
-			return version
-		}
-		if spin > 64 {
-			runtime.Gosched()
-		}
-	}
-}
-
-func (b *Bucket) release(version uint32) { b.lock.Store(version + 2) }
-
-// find returns the way of k and its state, or nil. The state belongs to k: had the
-// way been given away between the two loads of its key, they would differ.
-func (b *Bucket) find(k Key) (w *way, state uint64) {
-	for i := range b.ways {
-		w = &b.ways[i]
-		if w.key.Load() == uint64(k) {
-			state = w.state.Load()
-			if w.key.Load() == uint64(k) {
-				return w, state
-			}
-		}
-	}
-	return nil, 0
-}
-
-// insert gives a way to a unit that is not there, if one may be taken. missed is
-// the version of the bucket at which the unit was not there.
-func (b *Bucket) insert(k Key, e Entry, missed uint32) {
-	version := b.acquire()
-	if version != missed {
-		if w, _ := b.find(k); w != nil {
-			b.release(version)
-			return // another worker was first
-		}
-	}
-	if w := b.victim(e.LastSeen); w != nil {
-		e.Protected = e.Protected && b.mayProtect() // loaded from a larger table, maybe
-		w.key.Store(0)
-		w.state.Store(e.pack() | (w.state.Load()+1)&epochMask)
-		w.key.Store(uint64(k))
-	}
-	b.release(version)
-}
-
-// victim returns the way that a new unit may take at now, or nil when none may be
-// taken: an empty one, else the longest silent of those that no longer matter,
-// else the longest silent of those met once.
-func (b *Bucket) victim(now uint32) *way {
-	var best *way
-	oldest := uint64(1) << 33
-	for i := range b.ways {
-		w := &b.ways[i]
-		if w.key.Load() == 0 {
-			return w
-		}
-		state := w.state.Load()
-		rank := state >> seenShift
-		rest := state >> restShift & restMask
-		switch {
-		case uint64(now) > rank+max(Keep, rest): // stale: before all that matter
-		case state&protectBit != 0:
-			continue
-		default:
-			rank |= 1 << 32
-		}
-		if rank < oldest {
-			best, oldest = w, rank
-		}
-	}
-	return best
-}
-
-// mayProtect reports whether another way of b may become protected.
-func (b *Bucket) mayProtect() bool {
-	n := 0
-	for i := range b.ways {
-		if b.ways[i].key.Load() != 0 && b.ways[i].state.Load()&protectBit != 0 {
-			n++
-		}
-	}
-	return n < maxProtected
 }
 
 // Get returns what is known of a unit.
@@ -262,8 +125,93 @@ func (h *Holds) Get(k Key) (Entry, bool) {
 }
 
 // Put stores what is known of a unit that is not there yet, as loading a saved
-// table does.
-func (h *Holds) Put(k Key, e Entry) { h.bucketOf(k).insert(k, e, never) }
+// table does: in a free way, or in that of a unit that has a weaker claim, so that
+// the order of loading does not decide who is remembered.
+func (h *Holds) Put(k Key, e Entry) {
+	b := h.bucketOf(k)
+	version := b.acquire()
+	defer b.release(version)
+	if w, _ := b.find(k); w != nil {
+		return
+	}
+	if w := b.weakest(e); w != nil {
+		switch {
+		case e.Standing == Qualified && !b.mayQualify(e.LastSeen, h.keep()):
+			e.Standing = Returned // loaded from a larger table, maybe
+		case e.Standing == Newcomer && e.Until > e.LastSeen:
+			e.Standing = Returned // held by a version that did not note it
+		}
+		w.give(k, e)
+	}
+}
+
+// insert gives a way to a unit that is not there, if one may be taken. missed is
+// the version of the bucket at which the unit was not there.
+func (h *Holds) insert(k Key, e Entry, missed uint32, s *Situation) {
+	source := sourceOf(s.Asker)
+	lost := &h.losses[k>>registryBits%stripes]
+	if !h.sources.room(source, e.LastSeen, h.share()) {
+		lost.source.Add(1)
+		return
+	}
+	if span := s.Policy.Idle + s.Policy.Hold; span > h.keep() {
+		h.longest.Store(span) // two that store at once differ by little, and the next one stores again
+	}
+	b := h.bucketOf(k)
+	version := b.acquire()
+	if version != missed {
+		if w, _ := b.find(k); w != nil {
+			b.release(version)
+			return // another worker was first
+		}
+	}
+	w, mattered := b.victim(e.LastSeen, h.keep(), s.Policy.Idle)
+	if w != nil {
+		w.give(k, e)
+	}
+	b.release(version)
+	switch {
+	case w == nil:
+		lost.full.Add(1)
+		return
+	case mattered:
+		lost.evicted.Add(1)
+	}
+	h.sources.charge(source, e.LastSeen)
+}
+
+// keep is how long a unit may matter after it was last seen, without a hold in force:
+// a hold may begin with a change an idle time later.
+func (h *Holds) keep() uint32 { return max(Keep, h.longest.Load()) }
+
+// share is how many units one source can bring into the table in about an hour.
+//
+// An eighth: a resolver that serves the world sends from many prefixes, each with the
+// clients of one area, and 28,000 client prefixes of one area that use the registries
+// of one server within an hour are more than any are known to have. On the other side
+// it takes eight sources that are not forged to fill a table.
+func (h *Holds) share() uint32 { return min(uint32(max(h.Cap()/8, 1)), maxSourceCount) }
+
+// Losses are how many units were not remembered although they may have mattered, since
+// the table was made: they are given what is nearest, and may be moved by a change.
+type Losses struct {
+	// Evicted counts units that lost their way to a newcomer.
+	Evicted uint64
+	// Full counts newcomers whose bucket had no way to give.
+	Full uint64
+	// Source counts newcomers whose source had its share.
+	Source uint64
+}
+
+// Losses adds up what was counted.
+func (h *Holds) Losses() (l Losses) {
+	for i := range h.losses {
+		l.Evicted += h.losses[i].evicted.Load()
+		l.Full += h.losses[i].full.Load()
+		l.Source += h.losses[i].source.Load()
+	}
+	return l
+}
 
 // Each calls f for every unit, while others go on using the table.
 func (h *Holds) Each(f func(Key, Entry)) {

@@ -167,22 +167,50 @@ func TestACrowdedTableGivesBaseOrTheSame(t *testing.T) {
 }
 
 // A table that was saved larger, or under other conditions, leaves room for new
-// units when it is loaded.
+// units when it is loaded: two ways in each bucket.
 func TestALoadedTableHasRoomForNewUnits(t *testing.T) {
 	w := newWorld(t)
 	h := NewHolds(500)
 	for i := range uint64(20_000) {
-		h.Put(NewKey(1, 7, i, 1), Entry{LastSeen: 1000, Region: 1, Protected: true})
+		h.Put(NewKey(1, 7, i, 1), Entry{LastSeen: 1000, Region: 1, Standing: Qualified})
 	}
-	turned := 0
-	for i := range uint64(1000) {
-		k := NewKey(1, 7, i, 2)
-		h.Serve(k, 0, 1001, &w.s)
-		if _, ok := h.Get(k); !ok {
-			turned++
+	for i := range uint64(20_000) {
+		h.Serve(NewKey(1, 7, i, 2), 0, 1001+probation, &w.s)
+	}
+	found := 0
+	h.Each(func(_ Key, e Entry) {
+		if e.Standing == Newcomer {
+			found++
 		}
+	})
+	if found != openWays*h.Cap()/ways {
+		t.Errorf("%d new units found room, want %d in each of %d buckets", found, openWays, h.Cap()/ways)
 	}
-	if turned > 0 {
-		t.Errorf("%d of 1000 new units find no room", turned)
+}
+
+// Which of too many entries a loaded table keeps does not depend on their order: held
+// ones first, then by standing.
+func TestALoadedTableKeepsTheBestClaims(t *testing.T) {
+	all := make([]Entry, 0, 3*ways)
+	for i := range uint32(ways) {
+		all = append(all, Entry{LastSeen: 2000 + i}, Entry{LastSeen: 1500 + i, Standing: Returned},
+			Entry{LastSeen: 1000 + i, Until: 1900, Standing: Returned})
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	for range 20 {
+		rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		h := HoldsIn(make([]Bucket, 1))
+		for _, e := range all {
+			h.Put(NewKey(1, 7, uint64(e.LastSeen), 1), e)
+		}
+		held := 0
+		h.Each(func(_ Key, e Entry) {
+			if e.Until != 0 {
+				held++
+			}
+		})
+		if held != ways {
+			t.Fatalf("%d of %d held units are kept, loaded in the order %v", held, ways, all)
+		}
 	}
 }

@@ -1,5 +1,7 @@
 package decide
 
+import "net/netip"
+
 // Policy is how long a registry's clients are held, in seconds.
 type Policy struct {
 	// Idle is how recently a unit must have asked before a change to be held.
@@ -28,6 +30,9 @@ type Situation struct {
 	Swaps []uint32
 	// Deadlines, by region, are when holds on a drained replica end; nil for none.
 	Deadlines *Deadlines
+	// Asker is the address that the query came from: what it can bring into the table
+	// is bounded. The zero Addr is not counted.
+	Asker netip.Addr
 	// Before is set by Serve: the stable number of the region that the unit had,
 	// when it is moved to another one; 255 otherwise.
 	Before uint8
@@ -64,7 +69,7 @@ func (h *Holds) Serve(k Key, base uint8, now uint32, s *Situation) (region uint8
 		version := b.lock.Load()
 		w, state := b.find(k)
 		if w == nil {
-			b.insert(k, Entry{LastSeen: now, Region: s.Stable[base]}, version)
+			h.insert(k, Entry{LastSeen: now, Region: s.Stable[base]}, version, s)
 			return base, false
 		}
 		e := unpack(state)
@@ -74,12 +79,16 @@ func (h *Holds) Serve(k Key, base uint8, now uint32, s *Situation) (region uint8
 		} else {
 			region, held = s.resolve(&e, base, now)
 		}
-		if !e.Protected && now != e.LastSeen {
-			e.Protected = b.mayProtect()
+		if e.Standing < Qualified || now > e.LastSeen+Keep {
+			e.Standing = b.standing(e, now, h.keep(), held)
 		}
 		e.LastSeen, e.Region = now, s.Stable[region]
 		next := e.pack() | state&epochMask
-		if next == state || w.state.CompareAndSwap(state, next) {
+		if next == state {
+			return region, held
+		}
+		if w.state.CompareAndSwap(state, next) {
+			h.sources.meet(uint32(state>>seenShift), s, now)
 			if e.Region != unpack(state).Region {
 				s.Before = unpack(state).Region
 			}

@@ -248,7 +248,7 @@ func TestAFloodEvictsNobody(t *testing.T) {
 func TestEntryPacks(t *testing.T) {
 	for _, e := range []Entry{
 		{},
-		{LastSeen: 1_800_000_000, Region: 63, Renewals: 15, Protected: true, Until: 1_800_000_900},
+		{LastSeen: 1_800_000_000, Region: 63, Renewals: 15, Standing: Qualified, Until: 1_800_000_900},
 		{LastSeen: 1, Until: 1 + restMask, Region: 1},
 	} {
 		if got := unpack(e.pack()); got != e {
@@ -287,6 +287,21 @@ func BenchmarkServe(b *testing.B) {
 	b.Run("one-unit", func(b *testing.B) {
 		for b.Loop() {
 			w.h.Serve(w.key, 0, 1000, &w.s)
+		}
+	})
+	b.Run("one-unit-each-second", func(b *testing.B) {
+		now := uint32(1000)
+		for b.Loop() {
+			now++
+			w.h.Serve(w.key, 0, now, &w.s)
+		}
+	})
+	b.Run("newcomers", func(b *testing.B) {
+		h := NewHolds(1000) // in the caches, so that the work is seen
+		i := uint64(0)
+		for b.Loop() {
+			i++
+			h.Serve(NewKey(1, 7, i, 2), 0, 1000+uint32(i>>10), &w.s)
 		}
 	})
 	keys := make([]Key, 1<<18)

@@ -37,8 +37,16 @@ type savedHead struct {
 }
 
 // unitSize is key (8 octets), last seen (4), hold's end (4), region, renewals,
-// protected (1 each).
+// standing (1 each).
 const unitSize = 19
+
+// The standings as saved. An older version knew two, and wrote 1 for the one that keeps
+// a unit its way.
+const (
+	savedNewcomer = iota
+	savedQualified
+	savedReturned
+)
 
 // saveHolds writes the table and the serials to the ledger.
 func (a *App) saveHolds(ctx context.Context) error {
@@ -85,11 +93,29 @@ func appendUnit(dst []byte, k decide.Key, e decide.Entry) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(k))
 	dst = binary.BigEndian.AppendUint32(dst, e.LastSeen)
 	dst = binary.BigEndian.AppendUint32(dst, e.Until)
-	protected := byte(0)
-	if e.Protected {
-		protected = 1
+	return append(dst, e.Region, e.Renewals, standingToSaved(e.Standing))
+}
+
+func standingToSaved(s decide.Standing) byte {
+	switch s {
+	case decide.Newcomer:
+		return savedNewcomer
+	case decide.Returned:
+		return savedReturned
+	case decide.Qualified:
+		return savedQualified
 	}
-	return append(dst, e.Region, e.Renewals, protected)
+	return savedNewcomer
+}
+
+func standingFromSaved(b byte) decide.Standing {
+	switch b {
+	case savedReturned:
+		return decide.Returned
+	case savedQualified:
+		return decide.Qualified
+	}
+	return decide.Newcomer
 }
 
 // saveNow saves before a voluntary change; a failure is an alarm and no obstacle.
@@ -130,7 +156,7 @@ func (saved *savedHolds) each(f func(decide.Key, decide.Entry)) {
 	for u := saved.units; len(u) >= unitSize; u = u[unitSize:] {
 		f(decide.Key(binary.BigEndian.Uint64(u)), decide.Entry{
 			LastSeen: binary.BigEndian.Uint32(u[8:]), Until: binary.BigEndian.Uint32(u[12:]),
-			Region: u[16], Renewals: u[17], Protected: u[18] == 1,
+			Region: u[16], Renewals: u[17], Standing: standingFromSaved(u[18]),
 		})
 	}
 }

@@ -42,7 +42,7 @@ type metrics struct {
 	ledgerOK, notifyDeliveries, notifyQueue                *prometheus.Desc
 	badProxy, badSource, panics, clockAhead, targets       *prometheus.Desc
 	transfers, transferOctets, transfersRunning            *prometheus.Desc
-	zoneNotifies, secondariesBehind                        *prometheus.Desc
+	zoneNotifies, secondariesBehind, unitsForgotten        *prometheus.Desc
 }
 
 func newMetrics(a *App) *metrics {
@@ -99,6 +99,7 @@ func newMetrics(a *App) *metrics {
 		transferOctets:    desc("transfer_bytes_total", "Octets of the messages of zone transfers."),
 		transfersRunning:  desc("transfers_running", "Zone transfers under way."),
 		zoneNotifies:      desc("zone_notifies_total", "NOTIFY messages to secondaries, by how they were taken.", "outcome"),
+		unitsForgotten:    desc("client_units_forgotten_total", "Client units that the table of active clients did not remember, by reason: evicted (by a newer one), full (no room beside those that are held or asked often), source (the resolver that asked for them has brought in its share).", "reason"),
 		secondariesBehind: desc("secondaries_behind", "Secondaries of zones that did not acknowledge the serial served, and will not be told of it again."),
 
 		ledgerOK:         desc("ledger_writable", "1 if the last write to the ledger succeeded."),
@@ -147,7 +148,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 		m.badProxy, m.badSource, m.panics, m.clockAhead, m.targets,
 		m.serial, m.geoBuilt, m.geoRanges, m.tcpOpen, m.tcpTotal, m.tcpRefused, m.probeLate,
 		m.ledgerOK, m.notifyDeliveries, m.notifyQueue,
-		m.transfers, m.transferOctets, m.transfersRunning, m.zoneNotifies, m.secondariesBehind,
+		m.transfers, m.transferOctets, m.transfersRunning, m.zoneNotifies, m.secondariesBehind, m.unitsForgotten,
 	} {
 		ch <- d
 	}
@@ -191,6 +192,10 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	counter(m.tcpRefused, st.TimedOut.Load(), "timeout")
 	gauge(m.probeLate, m.a.monitor.Stats().Late.Seconds())
 	gauge(m.ledgerOK, bit(m.a.record.err() == nil))
+	lost := m.a.holds.Losses()
+	counter(m.unitsForgotten, lost.Evicted, "evicted")
+	counter(m.unitsForgotten, lost.Full, "full")
+	counter(m.unitsForgotten, lost.Source, "source")
 	for state, n := range targetStates(w, m.a.o.Now()) {
 		gauge(m.targets, float64(n), state)
 	}

@@ -95,6 +95,9 @@ func TestMetrics(t *testing.T) {
 		`portolan_snapshot_generation`:                                           "2",
 		`portolan_config_last_reload_successful`:                                 "1",
 		`portolan_config_reloads_total{outcome="success"}`:                       "1",
+		`portolan_client_units_forgotten_total{reason="evicted"}`:                "0",
+		`portolan_client_units_forgotten_total{reason="full"}`:                   "0",
+		`portolan_client_units_forgotten_total{reason="source"}`:                 "0",
 	})
 	if got := metric(s.scrape(t), `portolan_zone_serial{zone="example.io."}`); got == "" {
 		t.Error("the serial is missing")
