@@ -146,7 +146,7 @@ func TestAFloodMovesNobody(t *testing.T) {
 				if a.now == drain {
 					masks := a.s.s.Live[registry].Masks()
 					masks.Routed = masks.Routed.With(a.s.region("westus"), false)
-					a.s.s.Live[registry].Change(masks, time.Unix(a.now, 0))
+					a.s.s.Live[registry].Change(masks, time.Unix(a.now, 0), false)
 				}
 				for i, h := range hosts {
 					if (a.now-begin+int64(i))%60 == 0 && !bytes.Equal(a.ask(h.from, h.subnet), a.westus) {

@@ -121,7 +121,7 @@ func TestAUnitMattersAsLongAsAHoldMay(t *testing.T) {
 		w.ask(1001, 0)
 		w.ask(1002, 0)
 	}
-	w.change(1100, Masks{0b110, 0b111})
+	w.change(1100, Masks{Routed: 0b110, Up: 0b111})
 	for i := range uint64(100) {
 		w.h.Serve(NewKey(1, 7, i, 2), 1, 1002+2*Keep+uint32(i), &w.s)
 	}
@@ -152,7 +152,7 @@ func TestStandingEndsWithALongSilence(t *testing.T) {
 func TestAHoldIsStanding(t *testing.T) {
 	w := newWorld(t)
 	w.ask(1000, 0)
-	w.change(1000, Masks{0b110, 0b111})
+	w.change(1000, Masks{Routed: 0b110, Up: 0b111})
 	w.ask(1000, 0)
 	if e, _ := w.h.Get(w.key); e.Standing != Returned || e.Until != 1900 {
 		t.Errorf("held: %+v", e)

@@ -124,7 +124,7 @@ func TestAFloodMovesNobodyWhoIsActive(t *testing.T) {
 			}
 			for now := uint32(begin); now < end; now++ {
 				if now == change {
-					w.change(now, Masks{0b110, 0b111})
+					w.change(now, Masks{Routed: 0b110, Up: 0b111})
 				}
 				for i, f := range kinds {
 					f.perSecond /= 8
@@ -187,7 +187,7 @@ func TestAFloodEvictsNobodyWhoIsHeld(t *testing.T) {
 				serve(1<<8, clients, 0)
 				now++
 			}
-			w.change(now, Masks{0b110, 0b111})
+			w.change(now, Masks{Routed: 0b110, Up: 0b111})
 			now++
 			moved := serve(1<<8, clients, 0)
 			for kind := range uint64(5) {
@@ -232,7 +232,7 @@ func TestNoFloodMovesAUnitThatQualified(t *testing.T) {
 		start := modelStart + uint32(rng.IntN(600))
 		for now := uint32(modelStart); now < modelStart+6000; now++ {
 			if rng.IntN(150) == 0 {
-				w.change(now, Masks{Mask(rng.IntN(7)) + 1, Mask(7).With(uint8(rng.IntN(3)), rng.IntN(3) > 0)})
+				w.change(now, Masks{Routed: Mask(rng.IntN(7)) + 1, Up: Mask(7).With(uint8(rng.IntN(3)), rng.IntN(3) > 0)})
 			}
 			for i := range kinds {
 				if now >= start {

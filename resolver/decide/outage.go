@@ -12,8 +12,8 @@ const (
 	shortestReturn = 60
 )
 
-// Standing is what is known of the replicas of one registry, each a mask of regions.
-type Standing struct {
+// Condition is what is known of the replicas of one registry, each a mask of regions.
+type Condition struct {
 	// Routed: the operator lets the global name answer it. Drained: it would, but for a
 	// drain that is in force.
 	Routed, Drained Mask
@@ -26,14 +26,14 @@ type Standing struct {
 // resort returns what is answered while no routed replica is up: those that work, else
 // drained ones that do, else none in particular. Without a routed replica there is no
 // resort: that all are out is then by order.
-func (st *Standing) resort() Mask {
+func (st *Condition) resort() Mask {
 	if works := st.Routed & st.Passing; works != 0 || st.Routed == 0 {
 		return works
 	}
 	return st.Drained & (st.Up | st.Passing)
 }
 
-// Facts are what an outage has to know of replicas beside their standing.
+// Facts are what an outage has to know of replicas beside their condition.
 type Facts interface {
 	// Since is when a replica that is down went down, in Unix seconds; 0 for one that is
 	// not.
@@ -76,11 +76,11 @@ type Outage struct {
 // Active reports whether there is an outage, or what is left of one.
 func (o *Outage) Active() bool { return o.begun }
 
-// Step returns the masks that follow from a standing, where was is what was published
+// Step returns the masks that follow from a condition, where was is what was published
 // last. free says that the change is no reason to hold clients, back which replicas
 // count as up from now on without being so by themselves. Call [Outage.Tell] once the
 // change is in the history.
-func (o *Outage) Step(st Standing, was Masks, now uint32, f Facts) (m Masks, free bool, back Mask) {
+func (o *Outage) Step(st Condition, was Masks, now uint32, f Facts) (m Masks, free bool, back Mask) {
 	m = Masks{Routed: st.Routed, Up: st.Up}
 	if !o.begun {
 		if st.Routed == 0 || st.Routed&st.Up != 0 {
@@ -118,7 +118,7 @@ func (o *Outage) Next(now uint32) uint32 {
 }
 
 // begin finds out which replicas belong to the outage.
-func (o *Outage) begin(st *Standing, now uint32, f Facts) {
+func (o *Outage) begin(st *Condition, now uint32, f Facts) {
 	left := o.left
 	*o = Outage{begun: true, died: make(map[uint8]uint32), left: make(map[uint8]uint32)}
 	last := uint32(0)
@@ -152,7 +152,7 @@ func (o *Outage) settle(now, wait uint32, f Facts) {
 }
 
 // advance takes in what is known now, and returns the members that have returned.
-func (o *Outage) advance(st *Standing, now uint32, f Facts) (back Mask) {
+func (o *Outage) advance(st *Condition, now uint32, f Facts) (back Mask) {
 	for well := o.members & st.Up; well != 0; well &= well - 1 { // by themselves
 		o.members = o.members.With(lowest(well), false)
 		delete(o.died, lowest(well))

@@ -18,7 +18,7 @@ func (d *downs) Times(Mask) (uint32, uint32) { return d.probe, d.recovery }
 type outageWorld struct {
 	t       *testing.T
 	o       Outage
-	st      Standing
+	st      Condition
 	masks   Masks
 	facts   downs
 	history History
@@ -28,7 +28,7 @@ type outageWorld struct {
 func newOutageWorld(t *testing.T) *outageWorld {
 	t.Helper()
 	return &outageWorld{
-		t: t, st: Standing{Routed: 0b111, Up: 0b111}, masks: Masks{Routed: 0b111, Up: 0b111},
+		t: t, st: Condition{Routed: 0b111, Up: 0b111}, masks: Masks{Routed: 0b111, Up: 0b111},
 		facts: downs{since: make(map[uint8]uint32), probe: 7, recovery: 600},
 	}
 }
@@ -288,7 +288,7 @@ func TestOutageProperties(t *testing.T) {
 				outages++
 			}
 		}
-		w.at(now+1, func() { w.st = Standing{Routed: 0b111, Up: 0b111} })
+		w.at(now+1, func() { w.st = Condition{Routed: 0b111, Up: 0b111} })
 		if w.o.Active() {
 			t.Fatalf("seed %d: all are well, and the outage goes on", seed)
 		}

@@ -8,10 +8,10 @@ import (
 	"portolan.dev/resolver/decide"
 )
 
-// standing collects what is known of a registry. v.mu is held.
-func (v *Availability) standing(registry int) decide.Standing {
+// condition collects what is known of a registry. v.mu is held.
+func (v *Availability) condition(registry int) decide.Condition {
 	c := v.current.Compiled
-	st := decide.Standing{
+	st := decide.Condition{
 		Routed: c.Routed[registry], Up: c.Snapshot.Registries[registry].Configured, Manual: v.current.Manual(registry),
 	}
 	for region := range uint8(len(c.Snapshot.Regions)) {
@@ -35,8 +35,8 @@ func (v *Availability) standing(registry int) decide.Standing {
 	return st
 }
 
-// apply lays what operators have said of a replica over a standing.
-func (o *override) apply(st *decide.Standing, region uint8, now time.Time) {
+// apply lays what operators have said of a replica over a condition.
+func (o *override) apply(st *decide.Condition, region uint8, now time.Time) {
 	if o.routing != nil {
 		st.Routed = st.Routed.With(region, *o.routing)
 	}
@@ -54,7 +54,7 @@ func (o *override) apply(st *decide.Standing, region uint8, now time.Time) {
 // set writes the masks of a registry into a snapshot that is not served yet. v.mu is
 // held.
 func (v *Availability) set(registry int) {
-	m, _ := v.judge(registry, v.standing(registry), decide.Masks{})
+	m, _ := v.judge(registry, v.condition(registry), decide.Masks{})
 	v.current.Compiled.Snapshot.Live[registry].Set(m)
 	v.tell(registry)
 }
@@ -63,7 +63,7 @@ func (v *Availability) set(registry int) {
 // v.mu is held.
 func (v *Availability) publish(registry int, zones map[uint32]bool) {
 	s := v.current.Compiled.Snapshot
-	m, free := v.judge(registry, v.standing(registry), s.Live[registry].Masks())
+	m, free := v.judge(registry, v.condition(registry), s.Live[registry].Masks())
 	if s.Live[registry].Change(m, v.o.Now(), free) {
 		zones[s.Registries[registry].Zone] = true
 	}

@@ -16,9 +16,9 @@ type outage struct {
 	next uint32
 }
 
-// judge returns the masks that follow from a standing, and whether the change to them,
+// judge returns the masks that follow from a condition, and whether the change to them,
 // from those that were published last, is no reason to hold clients. v.mu is held.
-func (v *Availability) judge(registry int, st decide.Standing, was decide.Masks) (m decide.Masks, free bool) {
+func (v *Availability) judge(registry int, st decide.Condition, was decide.Masks) (m decide.Masks, free bool) {
 	o := v.outages[registry]
 	if o == nil {
 		if st.Routed == 0 || st.Routed&st.Up != 0 {
