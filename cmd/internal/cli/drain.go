@@ -34,7 +34,8 @@ are meant. A drain that would leave a registry without an eligible replica is
 refused (exit code 3) unless forced.
 
 Printed are when new clients stop (EFFECTIVE), how many client units are held,
-the last answer given, when no cache that honors the TTL has the replica any more
+the last answer given (a replica that is the last resort of its registry is answered
+although it is drained), when no cache that honors the TTL has the replica any more
 (SAFE AT; known once nobody is held), and when that is so at the latest (BOUND).`,
 		Example: "  portolan drain eastus --reason 'disk change' --wait\n  portolan drain eastus -r myregistry --deadline 10m\n  portolan drain 'west*' --for 2h",
 		Args:    args(cobra.ExactArgs(1)),
@@ -108,6 +109,10 @@ func drainState(d *admin.DrainStatus, now time.Time) string {
 		return "drained until " + stampOf(d.UndrainAt)
 	case !d.Drained:
 		return "not drained"
+	case d.Absent:
+		return "not configured"
+	case d.LastResort:
+		return "last resort" // answered all the same: nothing else works
 	case d.Safe:
 		return "safe"
 	case now.Before(d.EffectiveAt):

@@ -12,9 +12,11 @@ func (e *env) failback() *cobra.Command {
 	var out format
 	cmd := &cobra.Command{
 		Use:   "failback REGION",
-		Short: "Let recovered replicas back where failback is manual",
-		Long: `Let the replicas of a region that have recovered be used again, in all registries
-or those of -r. That takes a word only where the registry has failback: manual.`,
+		Short: "Let replicas back that work and wait",
+		Long: `Let the replicas of a region be used again that were down and work, in all
+registries or those of -r: those that have recovered and wait because the registry has
+failback: manual, and at once those whose recovery hold is not over. One that fails
+again within an hour has flapped, and waits longer the next time.`,
 		Example: "  portolan failback eastus -r myregistry --reason 'data has caught up'",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, a []string) error {

@@ -67,7 +67,9 @@ func TestAdminAbuse(t *testing.T) {
 	t.Parallel()
 	s, admin := serveAdmin(t)
 	admin.must("/v1/drain", fields{"registry": "myregistry", "region": "westeurope", "reason": "so that there is something to lose"})
-	eventually(t, patience, "the drain is in force", func() bool { return s.eligible(t) == 2 })
+	eventually(t, patience, "the drain is in force", func() bool {
+		return s.eligible(t) == 2 && strings.Contains(admin.picture(), `"kind":"effective"`)
+	})
 	before := admin.picture()
 	drain, long := "/v1/drain", strings.Repeat("x", 70_000)
 	for _, c := range []struct {
@@ -95,7 +97,7 @@ func TestAdminAbuse(t *testing.T) {
 		{"undrain of nowhere", "POST", "/v1/undrain", `{"region": "atlantis"}`, 404, "atlantis"},
 		{"routing without a value", "POST", "/v1/routing", `{"registry": "myregistry", "region": "eastus"}`, 400, "global_endpoint_routing"},
 		{"routing of nowhere", "POST", "/v1/routing", `{"registry": "myregistry", "region": "atlantis", "global_endpoint_routing": false}`, 404, "atlantis"},
-		{"failback of what is well", "POST", "/v1/failback", `{"region": "eastus"}`, 409, "waits"},
+		{"failback of what is well", "POST", "/v1/failback", `{"region": "eastus"}`, 409, "out and works"},
 		{"all of them", "POST", drain, `{"region": "*"}`, 409, "--force"},
 		{"another method", "GET", drain, ``, 405, "POST"},
 		{"another path", "POST", "/v1/reboot", `{}`, 404, "openapi"},
