@@ -62,9 +62,14 @@ func (m *Monitor) Set(endpoints []Endpoint) {
 	}
 	m.endpoints, m.checks = next.endpoints, next.checks
 	for i := range endpoints {
-		m.judgeLocked(m.endpoints[endpoints[i].Key], now, false)
+		m.judgeLocked(m.endpoints[endpoints[i].Key], now, causeOther)
 	}
+	// What made the prober doubt itself may be gone with its checks.
+	n := m.censusLocked(nil, nil, now)
+	m.self.locals = n.verdict()
+	m.reviewLocked(now)
 	signal(m.wake)
+	signal(m.ask)
 }
 
 // settlement is what a call of Set builds.
