@@ -13,10 +13,10 @@ func TestHealth(t *testing.T) {
 	}
 	equal(t, []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:443"), netip.MustParseAddrPort("[2001:db8::1]:53")}, c.Health.Anchors)
 	for text, want := range map[string]string{
-		`{anchors: ["one.example:443"]}`:                "health.anchors[0]: one.example:443 is no address and port",
-		`{anchors: ["192.0.2.1"]}`:                      "health.anchors[0]: 192.0.2.1 is no address and port",
-		`{anchors: ["192.0.2.1:0"]}`:                    "health.anchors[0]: 192.0.2.1:0 is no address and port",
-		`{anchors: ["0.0.0.0:443"]}`:                    "health.anchors[0]: 0.0.0.0:443 is no address of a host",
+		`{anchors: ["one.example:443"]}`:                "health.anchors[0]: \"one.example:443\" is no address and port",
+		`{anchors: ["192.0.2.1"]}`:                      "health.anchors[0]: \"192.0.2.1\" is no address and port",
+		`{anchors: ["192.0.2.1:0"]}`:                    "health.anchors[0]: \"192.0.2.1:0\" is no address and port",
+		`{anchors: ["0.0.0.0:443"]}`:                    "health.anchors[0]: \"0.0.0.0:443\" is no address of a host",
 		`{anchors: ["192.0.2.1:443", "192.0.2.1:443"]}`: "health.anchors[1]: 192.0.2.1:443 stands twice in the list",
 		`{anchors: [` + strings.Repeat("a, ", 9) + `]}`: "health.anchors: 9 anchors are more than are asked",
 		`{anchor: ["192.0.2.1:443"]}`:                   "health.anchor: unknown key",

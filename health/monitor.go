@@ -190,6 +190,19 @@ func (m *Monitor) Status(key string) (Status, bool) {
 	return e.status(), true
 }
 
+// Unseen returns the keys of the endpoints with a [Status.UnseenSince], in no order.
+func (m *Monitor) Unseen() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var keys []string
+	for key, e := range m.endpoints {
+		if !e.unseen.IsZero() {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
 // Stats returns the counters of the Monitor.
 func (m *Monitor) Stats() Stats {
 	m.mu.Lock()

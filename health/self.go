@@ -73,6 +73,7 @@ func (m *Monitor) countOrWaitLocked(c *check, r Result, began, now time.Time, to
 
 // census counts checks by their newest results.
 type census struct {
+	brisk       int // probed often enough to be fresh at all times
 	fresh       int // probed lately
 	local       int // of these, with a local fault
 	suddenly    int // of those, that saw until lately
@@ -82,6 +83,9 @@ type census struct {
 }
 
 func (n *census) add(c *check, r *Result, at, now time.Time) {
+	if c.spec.Interval+c.spec.Timeout <= freshness {
+		n.brisk++
+	}
 	if !c.isFresh(at, now) {
 		return
 	}
@@ -111,6 +115,7 @@ func (c *check) isFresh(at, now time.Time) bool {
 func (n *census) verdict() string {
 	others := n.fresh - n.local
 	switch {
+	case 2*n.fresh <= n.brisk: // after a start: the first few are not all
 	case n.local > 0 && (others == 0 || n.suddenly > others):
 		return fmt.Sprintf("%d of %d checks fail here: %s", n.local, n.fresh, n.detail)
 	case n.endpoints >= fewest && n.unreachable > 0 && n.local+n.unreachable == n.fresh:

@@ -29,6 +29,7 @@ type metrics struct {
 
 	probeTime    *prometheus.HistogramVec
 	probeResults *prometheus.CounterVec
+	probeLocal   prometheus.Counter
 	reloadOK     prometheus.Gauge
 	reloadAt     prometheus.Gauge
 	reloadTook   prometheus.Gauge
@@ -41,6 +42,7 @@ type metrics struct {
 	tcpOpen, tcpTotal, tcpRefused, probeLate               *prometheus.Desc
 	ledgerOK, notifyDeliveries, notifyQueue                *prometheus.Desc
 	badProxy, badSource, panics, clockAhead, targets       *prometheus.Desc
+	impaired, anchors, unobserved                          *prometheus.Desc
 	transfers, transferOctets, transfersRunning            *prometheus.Desc
 	zoneNotifies, secondariesBehind                        *prometheus.Desc
 }
@@ -58,6 +60,9 @@ func newMetrics(a *App) *metrics {
 		probeResults: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "portolan_probe_results_total", Help: "Results of probes by verdict.",
 		}, []string{"verdict"}),
+		probeLocal: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "portolan_probe_local_errors_total", Help: "Probes that failed on this machine and say nothing of their targets.",
+		}),
 		reloadOK: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "portolan_config_last_reload_successful", Help: "1 if the last load of the configuration succeeded.",
 		}),
@@ -93,6 +98,10 @@ func newMetrics(a *App) *metrics {
 		clockAhead:    desc("clock_ahead_seconds", "How far the clock of the system is ahead of that of the server, which never jumps."),
 		probeLate:     desc("probe_lateness_seconds", "How late the schedule of probes has lately run."),
 
+		impaired:   desc("prober_impaired", "1 while the prober is in trouble itself, and takes no replica down for silence."),
+		anchors:    desc("prober_anchors", "Anchors of the prober, by whether they answered when they were last asked.", "answered"),
+		unobserved: desc("replicas_unobserved", "Replicas that cannot be probed from here, and stay as they were."),
+
 		targets: desc("targets", "Replicas whose addresses are resolved from a target: fresh, stale (served on though past their TTL), or unresolved.", "state"),
 
 		transfers:         desc("transfers_total", "Requests of secondaries for a zone, by outcome.", "outcome"),
@@ -110,7 +119,7 @@ func newMetrics(a *App) *metrics {
 		ConstLabels: prometheus.Labels{"version": version.Version(), "go": runtime.Version()},
 	})
 	build.Set(1)
-	m.registry.MustRegister(build, m.probeTime, m.probeResults, m.reloadOK, m.reloadAt, m.reloadTook, m.reloads, m,
+	m.registry.MustRegister(build, m.probeTime, m.probeResults, m.probeLocal, m.reloadOK, m.reloadAt, m.reloadTook, m.reloads, m,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.reloadOK.Set(1)
 	m.reloadAt.Set(seconds(a.o.Now()))
@@ -119,6 +128,9 @@ func newMetrics(a *App) *metrics {
 
 // probed counts one result; the monitor calls it from many goroutines.
 func (m *metrics) probed(_ *health.Check, r health.Result) {
+	if r.Fault == health.Local && r.Verdict != health.Pass {
+		m.probeLocal.Inc()
+	}
 	verdict := r.Verdict.String()
 	m.probeResults.WithLabelValues(verdict).Inc()
 	m.probeTime.WithLabelValues(verdict).Observe(r.Took.Seconds())
@@ -146,6 +158,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 		m.queries, m.dropped, m.truncated, m.limited, m.answers, m.allDown, m.replicaUp, m.replicaRouted, m.generation, m.names,
 		m.badProxy, m.badSource, m.panics, m.clockAhead, m.targets,
 		m.serial, m.geoBuilt, m.geoRanges, m.tcpOpen, m.tcpTotal, m.tcpRefused, m.probeLate,
+		m.impaired, m.anchors, m.unobserved,
 		m.ledgerOK, m.notifyDeliveries, m.notifyQueue,
 		m.transfers, m.transferOctets, m.transfersRunning, m.zoneNotifies, m.secondariesBehind,
 	} {
@@ -189,6 +202,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	counter(m.panics, st.Panics.Load())
 	gauge(m.clockAhead, time.Duration(m.a.clock.ahead.Load()).Seconds())
 	counter(m.tcpRefused, st.TimedOut.Load(), "timeout")
+	m.collectProber(ch, w)
 	gauge(m.probeLate, m.a.monitor.Stats().Late.Seconds())
 	gauge(m.ledgerOK, bit(m.a.record.err() == nil))
 	for state, n := range targetStates(w, m.a.o.Now()) {
@@ -196,6 +210,24 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	m.collectNotify(ch)
 	m.collectTransfers(ch)
+}
+
+// collectProber reports the self-check.
+func (m *metrics) collectProber(ch chan<- prometheus.Metric, w *World) {
+	s := m.a.monitor.SelfCheck()
+	answered := 0
+	for i := range s.Anchors {
+		if s.Anchors[i].Answered {
+			answered++
+		}
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	gauge(m.impaired, bit(s.Impaired))
+	gauge(m.unobserved, float64(m.a.unobserved(w)))
+	gauge(m.anchors, float64(answered), "yes")
+	gauge(m.anchors, float64(len(s.Anchors)-answered), "no")
 }
 
 // The labels of the places in resolver.Totals.
