@@ -22,6 +22,7 @@ var localErrnos = []error{
 	syscall.EADDRNOTAVAIL, syscall.EADDRINUSE, syscall.ENETDOWN,
 	syscall.EAFNOSUPPORT, syscall.EPROTONOSUPPORT, // a family that is switched off
 	syscall.EPERM,
+	syscall.EINVAL,       // a route into a black hole, a link-local address without an interface
 	syscall.ECONNABORTED, // the system, or a tool on it, has closed the socket
 }
 

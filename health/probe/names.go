@@ -75,6 +75,9 @@ func (n *Names) lookUp(ctx context.Context, host string) ([]netip.Addr, error) {
 	askCtx, cancel := withShare(ctx, k)
 	defer cancel()
 	addrs, err := n.ask(askCtx, host)
+	if err == nil && len(addrs) == 0 {
+		err = &net.DNSError{Err: "no addresses", Name: host, IsNotFound: true}
+	}
 	if err == nil {
 		k = known{addrs: dialable(addrs), at: now}
 		n.keep(host, k)
