@@ -113,8 +113,8 @@ func (m *Monitor) watchAnchors(ctx context.Context) {
 // held.
 func (m *Monitor) pace() (interval, timeout time.Duration) {
 	interval = anchorInterval
-	for id := range m.checks {
-		interval = min(interval, id.interval)
+	if m.shortest > 0 {
+		interval = min(interval, m.shortest)
 	}
 	return interval, min(interval, anchorTimeout)
 }
@@ -213,7 +213,7 @@ func (m *Monitor) settle(version int, now time.Time, answered bool) {
 			continue
 		case w.check.gone:
 			continue
-		case !answered && !a.disproved, w.check.state.sight.answered.After(w.at):
+		case !answered, !w.check.state.sight.answered.Before(w.at):
 			w.Result = w.excused()
 		}
 		results = append(results, m.countLocked(w.check, w.Result, now))

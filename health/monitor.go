@@ -52,6 +52,7 @@ type Monitor struct {
 	self      self
 	endpoints map[string]*endpoint
 	checks    map[checkID]*check
+	shortest  time.Duration         // interval of any check, 0 without one
 	recalled  map[string]checkState // of the process before, until the first Set
 	changes   []Change              // not yet delivered, oldest first, like the two below
 	selves    []SelfStatus

@@ -354,3 +354,43 @@ func TestRandomTrouble(t *testing.T) {
 		})
 	}
 }
+
+// TestAnswerDuringTheWait: what a target says is newer than a silence that still waits for
+// an anchor.
+func TestAnswerDuringTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, anchor := passing(), passing()
+		anchor.takes.Store(int64(500 * time.Millisecond))
+		c := checkOf("a", p)
+		c.Interval, c.Timeout, c.Fall = time.Second, time.Second, 1
+		r := anchored(t, []*target{anchor}, Endpoint{Key: "e", Checks: []Check{c}})
+		time.Sleep(time.Minute)
+		for range 20 {
+			hang(p)
+			for p.now.Load() == 0 {
+				time.Sleep(10 * time.Millisecond)
+			}
+			p.takes.Store(0)
+			time.Sleep(5 * time.Second)
+		}
+		wantSaid(t, r)
+	})
+}
+
+func TestSetEndsWhatItsChecksBegan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		targets, endpoints := fleet(3)
+		for _, p := range targets {
+			p.blame(Neutral, Local)
+		}
+		r := start(t, Options{}, endpoints...)
+		time.Sleep(time.Minute)
+		if !r.SelfCheck().Impaired {
+			t.Fatal("not impaired though all checks fail here")
+		}
+		r.Set(nil)
+		if s := r.SelfCheck(); s.Impaired || len(r.Unseen()) != 0 {
+			t.Errorf("without checks: %+v, %q unseen", s, r.Unseen())
+		}
+	})
+}

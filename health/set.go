@@ -60,7 +60,12 @@ func (m *Monitor) Set(endpoints []Endpoint) {
 			m.forgetLocked(c)
 		}
 	}
-	m.endpoints, m.checks = next.endpoints, next.checks
+	m.endpoints, m.checks, m.shortest = next.endpoints, next.checks, 0
+	for id := range m.checks {
+		if m.shortest == 0 || id.interval < m.shortest {
+			m.shortest = id.interval
+		}
+	}
 	for i := range endpoints {
 		m.judgeLocked(m.endpoints[endpoints[i].Key], now, causeOther)
 	}

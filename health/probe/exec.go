@@ -77,7 +77,9 @@ func (p *execProber) Probe(ctx context.Context) health.Result {
 	case !errors.As(err, &exit):
 		return failed(&startError{err})
 	case exit.ExitCode() == exitNeutral:
-		return neutral(either(line, exit.Error()))
+		r := neutral(either(line, exit.Error()))
+		r.Fault = health.Silent
+		return r
 	case line != "":
 		return silent(exit.Error() + ": " + line)
 	}

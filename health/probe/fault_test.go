@@ -286,3 +286,11 @@ func TestFamiliesInTurn(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+// TestNamesAreNoIdentity: a target stays the same when its names are looked up anew.
+func TestNamesAreNoIdentity(t *testing.T) {
+	a, b := Spec{Type: TCP, Address: "target.example:1", Names: NewNames(nil)}, Spec{Type: TCP, Address: "target.example:1", Names: NewNames(time.Now)}
+	if a.Key() != b.Key() {
+		t.Errorf("%s and %s", a.Key(), b.Key())
+	}
+}

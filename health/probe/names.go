@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -50,17 +49,10 @@ func NewNames(now func() time.Time) *Names {
 }
 
 // askSystem asks the resolver of the system, which reads its configuration again when
-// that has changed. A name with a dot is tried as it stands first and alone: the search
-// list after a failure would make "no such name" of a resolver that does not answer.
+// that has changed. Where there is a search list, the error is that of the name as it
+// stands.
 func askSystem(ctx context.Context, host string) ([]netip.Addr, error) {
-	if !strings.Contains(host, ".") || strings.HasSuffix(host, ".") {
-		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	}
-	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host+".")
-	if noSuchName(err) {
-		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	}
-	return addrs, err
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }
 
 // lookUp returns the addresses of a host, at least one. While the resolver fails these

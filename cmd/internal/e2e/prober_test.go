@@ -104,6 +104,15 @@ func TestOutageOfTheProber(t *testing.T) {
 			if out := must(t, here, portolan(t), "status", "--socket", s.socket()); !strings.Contains(out, "prober: impaired since") {
 				t.Errorf("portolan status:\n%s", out)
 			}
+			if o.away != (s.scrape().get(t, "portolan_probe_local_errors_total") == 0) {
+				t.Error("portolan_probe_local_errors_total does not count what failed here, and that alone")
+			}
+			if n := s.scrape().get(t, "portolan_replicas_unobserved"); !o.away && n != 3 {
+				t.Errorf("portolan_replicas_unobserved is %v", n)
+			}
+			if lost := s.log.line(at, "replicas cannot be probed from here"); (lost == "") != o.away {
+				t.Errorf("the log says %q of replicas that are not seen", lost)
+			}
 			for _, c := range o.mend {
 				must(t, end, "sh", "-c", quoted(c))
 			}
