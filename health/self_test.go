@@ -394,3 +394,24 @@ func TestSetEndsWhatItsChecksBegan(t *testing.T) {
 		}
 	})
 }
+
+// TestBlindnessIsNoRecovery: the time in which an endpoint could not be seen is no part
+// of its recovery hold.
+func TestBlindnessIsNoRecovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := passing()
+		p.set(Fail)
+		r := start(t, Options{}, Endpoint{Key: "e", Checks: []Check{checkOf("a", p)}, RecoveryHold: 10 * time.Minute})
+		time.Sleep(time.Minute)
+		p.set(Pass)
+		time.Sleep(2 * time.Minute)
+		wantState(t, r, "e", Recovering)
+		p.blame(Neutral, Local)
+		time.Sleep(time.Hour)
+		p.blame(Pass, Answered)
+		time.Sleep(7 * time.Minute)
+		wantState(t, r, "e", Recovering)
+		time.Sleep(2 * time.Minute)
+		wantState(t, r, "e", Up)
+	})
+}

@@ -41,6 +41,10 @@ type checkState struct {
 // step returns the state after result r came in at now.
 func (c checkState) step(r Result, now time.Time, t thresholds) checkState {
 	c.last, c.lastAt = r, now
+	if r.Verdict == Pass && c.passes > 0 && c.sight.blind(t) {
+		// Nobody has seen it work meanwhile, so that is no part of a recovery hold.
+		c.runStart = c.runStart.Add(now.Sub(c.sight.since))
+	}
 	c.sight = c.sight.step(r, now)
 	switch r.Verdict {
 	case Neutral:
