@@ -214,7 +214,7 @@ func (m *Monitor) settle(version int, now time.Time, answered bool) {
 		case w.check.gone:
 			continue
 		case !answered, !w.check.state.sight.answered.Before(w.at):
-			w.Result = w.excused()
+			w.Result = excused(w.Result)
 		}
 		results = append(results, m.countLocked(w.check, w.Result, now))
 	}

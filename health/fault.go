@@ -43,7 +43,7 @@ func (r *Result) Answered() bool { return r.Verdict == Pass || r.Fault == Answer
 func (r *Result) doubtful() bool { return r.Verdict == Fail && !r.Answered() }
 
 // excused returns r as it counts when the trouble is here.
-func (r Result) excused() Result {
+func excused(r Result) Result {
 	if r.doubtful() {
 		r.Verdict = Neutral
 	}
@@ -95,7 +95,7 @@ type Sight struct {
 }
 
 // lookLocked notes whether e can be seen after one of its checks has changed.
-func (m *Monitor) lookLocked(e *endpoint, now time.Time) {
+func (m *Monitor) lookLocked(e *endpoint) {
 	var unseen time.Time
 	var newest *check
 	for _, c := range e.checks {

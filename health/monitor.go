@@ -133,7 +133,7 @@ func (m *Monitor) deliver(ended <-chan struct{}) {
 // judgeLocked steps an endpoint after its checks have changed, because of a result of
 // one of them or a new set.
 func (m *Monitor) judgeLocked(e *endpoint, now time.Time, why cause) {
-	m.lookLocked(e, now)
+	m.lookLocked(e)
 	var v view
 	var last *check
 	for _, c := range e.checks {

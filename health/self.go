@@ -62,7 +62,7 @@ func (m *Monitor) countOrWaitLocked(c *check, r Result, began, now time.Time, to
 	switch {
 	case !r.doubtful():
 	case r.Fault == Local, m.self.impaired, began.Before(m.self.ended):
-		r = r.excused()
+		r = excused(r)
 	case m.self.anchors.deciding():
 		m.self.anchors.waiting = append(m.self.anchors.waiting, waiting{c, r, now})
 		signal(m.ask)

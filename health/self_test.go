@@ -3,6 +3,7 @@ package health
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -208,7 +209,7 @@ func TestSilentLossOfTheUplink(t *testing.T) {
 				hang(targets...)
 				hang(anchors...)
 				time.Sleep(20 * time.Second)
-				for _, p := range append(targets[:20:20], anchors...) {
+				for _, p := range append(slices.Clip(targets), anchors...) {
 					p.takes.Store(0)
 				}
 				time.Sleep(15 * time.Second)
@@ -345,7 +346,7 @@ func TestRandomTrouble(t *testing.T) {
 				for key := range bad {
 					wantState(t, r, key, Down)
 				}
-				for _, p := range append(targets[:len(targets):len(targets)], anchors...) {
+				for _, p := range append(slices.Clip(targets), anchors...) {
 					p.takes.Store(0)
 					p.blame(Pass, Answered)
 				}

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -83,7 +84,12 @@ func TestFaults(t *testing.T) {
 func TestFaultOfAllTypes(t *testing.T) {
 	challenge := web(t, status(401, "WWW-Authenticate", `Bearer realm="https://192.0.2.7/token",service="x"`))
 	for _, s := range []Spec{
-		{Type: TCP}, {Type: TLS}, {Type: HTTP}, {Type: HTTPS}, {Type: Registry}, {Type: Registry, TLS: true},
+		{Type: TCP},
+		{Type: TLS},
+		{Type: HTTP},
+		{Type: HTTPS},
+		{Type: Registry},
+		{Type: Registry, TLS: true},
 		{Type: Registry, Address: challenge, User: "u", Password: "p", Realm: "https://192.0.2.7/token"},
 		{Type: Registry, Address: challenge, Realm: "https://192.0.2.7/token", Manifest: "a@sha256:" + strings.Repeat("0", 64)},
 	} {
@@ -205,11 +211,11 @@ func TestOneOfManyAddressesAnswers(t *testing.T) {
 		return all, nil
 	}, nil)
 	d := newDialerExcept(func(string) error { return nil }, names, fmt.Sprintf("target.example:%d", to.Port()), nil)
-	real, dials := d.connect, make(chan string, 100)
+	dial, dials := d.connect, make(chan string, 100)
 	d.connect = func(ctx context.Context, network, address string) (net.Conn, error) {
 		dials <- address
 		if address == target {
-			return real(ctx, network, address)
+			return dial(ctx, network, address)
 		}
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -270,7 +276,7 @@ func TestLookUpFailsHere(t *testing.T) {
 func TestNamesAreBounded(t *testing.T) {
 	names := NewNames(nil)
 	for i := range maxNames + 100 {
-		names.keep(fmt.Sprint(i), known{})
+		names.keep(strconv.Itoa(i), known{})
 	}
 	if len(names.hosts) > maxNames {
 		t.Errorf("%d names are kept", len(names.hosts))
@@ -279,7 +285,7 @@ func TestNamesAreBounded(t *testing.T) {
 
 func TestFamiliesInTurn(t *testing.T) {
 	var in []netip.Addr
-	for _, a := range strings.Fields("2001:db8::1 2001:db8::2 2001:db8::3 192.0.2.1 ::ffff:192.0.2.2") {
+	for a := range strings.FieldsSeq("2001:db8::1 2001:db8::2 2001:db8::3 192.0.2.1 ::ffff:192.0.2.2") {
 		in = append(in, netip.MustParseAddr(a))
 	}
 	if got, want := fmt.Sprint(dialable(in)), "[2001:db8::1 192.0.2.1 2001:db8::2 192.0.2.2 2001:db8::3]"; got != want {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -25,6 +26,8 @@ import (
 const scenarioEnv = "PORTOLAN_TEST_SCENARIO"
 
 // scenarios are troubles as the kernel makes them.
+//
+//nolint:thelper // each is a test, and not a helper of one
 var scenarios = map[string]func(*testing.T){
 	"no route": func(t *testing.T) {
 		wantFault(t, tcpAt("203.0.113.1:443"), health.Neutral, health.Local, "here: connect: network is unreachable")
@@ -144,6 +147,7 @@ func TestTroubleOfTheKernel(t *testing.T) {
 		scenarios[name](t)
 		return
 	}
+	t.Parallel()
 	if _, err := exec.LookPath("ip"); err != nil || os.Getuid() != 0 {
 		t.Skip("network namespaces need root and iproute2")
 	}
@@ -249,7 +253,7 @@ func throughRouter(t *testing.T) {
 		"ip route add unreachable 198.51.100.0/24", "ip route add prohibit 2001:db8:2::/48",
 		"sysctl -q -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1",
 	} {
-		run(t, "nsenter", append([]string{"-t", fmt.Sprint(router.Process.Pid), "-n"}, strings.Fields(c)...)...)
+		run(t, "nsenter", append([]string{"-t", strconv.Itoa(router.Process.Pid), "-n"}, strings.Fields(c)...)...)
 	}
 	ip(t, "addr add 192.0.2.1/24 dev v0", "addr add 2001:db8:1::1/64 dev v0 nodad", "link set v0 up",
 		"route add default via 192.0.2.254", "route add default via 2001:db8:1::254")

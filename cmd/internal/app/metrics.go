@@ -11,7 +11,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"portolan.dev/cmd/internal/version"
-	"portolan.dev/health"
 	"portolan.dev/resolver"
 )
 
@@ -26,15 +25,13 @@ type metrics struct {
 	a        *App
 	registry *prometheus.Registry
 	before   before
+	probeMetrics
 
-	probeTime    *prometheus.HistogramVec
-	probeResults *prometheus.CounterVec
-	probeLocal   prometheus.Counter
-	reloadOK     prometheus.Gauge
-	reloadAt     prometheus.Gauge
-	reloadTook   prometheus.Gauge
-	reloads      *prometheus.CounterVec
-	lastFailure  atomic.Bool
+	reloadOK    prometheus.Gauge
+	reloadAt    prometheus.Gauge
+	reloadTook  prometheus.Gauge
+	reloads     *prometheus.CounterVec
+	lastFailure atomic.Bool
 
 	queries, dropped, truncated, limited, answers, allDown *prometheus.Desc
 	replicaUp, replicaRouted, generation, names            *prometheus.Desc
@@ -42,7 +39,6 @@ type metrics struct {
 	tcpOpen, tcpTotal, tcpRefused, probeLate               *prometheus.Desc
 	ledgerOK, notifyDeliveries, notifyQueue                *prometheus.Desc
 	badProxy, badSource, panics, clockAhead, targets       *prometheus.Desc
-	impaired, anchors, unobserved                          *prometheus.Desc
 	transfers, transferOctets, transfersRunning            *prometheus.Desc
 	zoneNotifies, secondariesBehind                        *prometheus.Desc
 }
@@ -52,17 +48,7 @@ func newMetrics(a *App) *metrics {
 		return prometheus.NewDesc("portolan_"+name, help, labels, nil)
 	}
 	m := &metrics{
-		a: a, registry: prometheus.NewRegistry(),
-		probeTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "portolan_probe_duration_seconds", Help: "Time from the start of a probe to its verdict.",
-			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
-		}, []string{"verdict"}),
-		probeResults: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "portolan_probe_results_total", Help: "Results of probes by verdict.",
-		}, []string{"verdict"}),
-		probeLocal: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "portolan_probe_local_errors_total", Help: "Probes that failed on this machine and say nothing of their targets.",
-		}),
+		a: a, registry: prometheus.NewRegistry(), probeMetrics: newProbeMetrics(desc),
 		reloadOK: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "portolan_config_last_reload_successful", Help: "1 if the last load of the configuration succeeded.",
 		}),
@@ -98,10 +84,6 @@ func newMetrics(a *App) *metrics {
 		clockAhead:    desc("clock_ahead_seconds", "How far the clock of the system is ahead of that of the server, which never jumps."),
 		probeLate:     desc("probe_lateness_seconds", "How late the schedule of probes has lately run."),
 
-		impaired:   desc("prober_impaired", "1 while the prober is in trouble itself, and takes no replica down for silence."),
-		anchors:    desc("prober_anchors", "Anchors of the prober, by whether they answered when they were last asked.", "answered"),
-		unobserved: desc("replicas_unobserved", "Replicas that cannot be probed from here, and stay as they were."),
-
 		targets: desc("targets", "Replicas whose addresses are resolved from a target: fresh, stale (served on though past their TTL), or unresolved.", "state"),
 
 		transfers:         desc("transfers_total", "Requests of secondaries for a zone, by outcome.", "outcome"),
@@ -124,16 +106,6 @@ func newMetrics(a *App) *metrics {
 	m.reloadOK.Set(1)
 	m.reloadAt.Set(seconds(a.o.Now()))
 	return m
-}
-
-// probed counts one result; the monitor calls it from many goroutines.
-func (m *metrics) probed(_ *health.Check, r health.Result) {
-	if r.Fault == health.Local && r.Verdict != health.Pass {
-		m.probeLocal.Inc()
-	}
-	verdict := r.Verdict.String()
-	m.probeResults.WithLabelValues(verdict).Inc()
-	m.probeTime.WithLabelValues(verdict).Observe(r.Took.Seconds())
 }
 
 // reloaded notes the outcome of a reload.
@@ -210,24 +182,6 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	m.collectNotify(ch)
 	m.collectTransfers(ch)
-}
-
-// collectProber reports the self-check.
-func (m *metrics) collectProber(ch chan<- prometheus.Metric, w *World) {
-	s := m.a.monitor.SelfCheck()
-	answered := 0
-	for i := range s.Anchors {
-		if s.Anchors[i].Answered {
-			answered++
-		}
-	}
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
-	gauge(m.impaired, bit(s.Impaired))
-	gauge(m.unobserved, float64(m.a.unobserved(w)))
-	gauge(m.anchors, float64(answered), "yes")
-	gauge(m.anchors, float64(len(s.Anchors)-answered), "no")
 }
 
 // The labels of the places in resolver.Totals.

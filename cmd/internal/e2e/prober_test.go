@@ -42,17 +42,23 @@ var outages = []struct {
 	reason     string
 }{
 	{
-		"link down", []string{"ip link set up0 down"},
-		[]string{"ip link set up0 up", "ip route add default via 192.0.2.2"}, false, "network is unreachable",
+		"link down",
+		[]string{"ip link set up0 down"},
+		[]string{"ip link set up0 up", "ip route add default via 192.0.2.2"},
+		false, "network is unreachable",
 	},
 	{"no route", []string{"ip route del default"}, []string{"ip route add default via 192.0.2.2"}, false, "network is unreachable"},
 	{
-		"no address", []string{"ip addr del 192.0.2.1/24 dev up0"},
-		[]string{"ip addr add 192.0.2.1/24 dev up0", "ip route add default via 192.0.2.2"}, false, "network is unreachable",
+		"no address",
+		[]string{"ip addr del 192.0.2.1/24 dev up0"},
+		[]string{"ip addr add 192.0.2.1/24 dev up0", "ip route add default via 192.0.2.2"},
+		false, "network is unreachable",
 	},
 	{
-		"packets vanish", []string{"nft add table inet e2e", "nft add chain inet e2e in { type filter hook input priority 0; policy drop; }"},
-		[]string{"nft delete table inet e2e"}, true, "no anchor answers",
+		"packets vanish",
+		[]string{"nft add table inet e2e", "nft add chain inet e2e in { type filter hook input priority 0; policy drop; }"},
+		[]string{"nft delete table inet e2e"},
+		true, "no anchor answers",
 	},
 }
 
