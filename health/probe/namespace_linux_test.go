@@ -139,6 +139,7 @@ var scenarios = map[string]func(*testing.T){
 }
 
 func TestTroubleOfTheKernel(t *testing.T) {
+	t.Parallel()
 	if name := os.Getenv(scenarioEnv); name != "" {
 		if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 			t.Fatal(err)
@@ -147,7 +148,6 @@ func TestTroubleOfTheKernel(t *testing.T) {
 		scenarios[name](t)
 		return
 	}
-	t.Parallel()
 	if _, err := exec.LookPath("ip"); err != nil || os.Getuid() != 0 {
 		t.Skip("network namespaces need root and iproute2")
 	}

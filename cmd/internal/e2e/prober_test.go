@@ -5,6 +5,8 @@ package e2e
 import (
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -142,6 +144,19 @@ func TestOutageOfTheProber(t *testing.T) {
 				t.Errorf("the first replica down: %s", line)
 			}
 		})
+	}
+}
+
+// TestProbeWithoutAWayOut: the verb says that it is the machine, and does not succeed.
+func TestProbeWithoutAWayOut(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "portolan.yaml")
+	if err := os.WriteFile(path, []byte(outageConfig), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := run(t, newNetns(t, "127.0.0.1"), portolan(t), "probe", "-c", path)
+	if n := strings.Count(o.text, "here: connect: network is unreachable"); o.code != 1 || n != 3 {
+		t.Errorf("exit code %d:\n%s", o.code, o.text)
 	}
 }
 
