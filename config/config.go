@@ -13,6 +13,7 @@ type Config struct {
 	State       State
 	Geo         Geo
 	Diagnostics Diagnostics
+	Health      Health
 	Zones       []Zone
 	// Regions holds every region that a replica, a network or the default
 	// region names, at most [MaxRegions]: first the declared ones in file
@@ -142,6 +143,12 @@ type Network struct {
 	Prefixes []netip.Prefix // masked, unmapped, at least one, none in another entry
 	Region   string
 	Pos      Pos
+}
+
+// Health is how the prober tells its own trouble from that of replicas.
+type Health struct {
+	// Anchors are asked over TCP; while none answers, silence of replicas does not count.
+	Anchors []netip.AddrPort
 }
 
 // Diagnostics is who may see why.

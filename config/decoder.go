@@ -72,6 +72,7 @@ type sections struct {
 	state       united[State]
 	geo         united[Geo]
 	diagnostics united[Diagnostics]
+	health      united[Health]
 	network     *section[Network]
 	zone        *section[Zone]
 	transfer    *section[Transfer]
@@ -107,7 +108,7 @@ func newDecoder(opts Options) *decoder {
 	s.admin, s.state = newUnited(d, adminFields()), newUnited(d, stateFields())
 	s.adminTCP = newUnited(d, adminTCPFields())
 	s.geo, s.network = newUnited(d, geoFields()), newSection(d, networkFields())
-	s.diagnostics = newUnited(d, diagnosticsFields())
+	s.diagnostics, s.health = newUnited(d, diagnosticsFields()), newUnited(d, healthFields())
 	s.zone, s.region = newSection(d, zoneFields()), newSection(d, regionFields())
 	s.transfer = newSection(d, transferFields())
 	s.probe = newSection(d, probeFields())
@@ -124,6 +125,7 @@ func newDecoder(opts Options) *decoder {
 		State:       s.state.base,
 		Geo:         s.geo.base,
 		Diagnostics: s.diagnostics.base,
+		Health:      s.health.base,
 	}
 	return d
 }
@@ -138,6 +140,7 @@ func topFields() []field[Config] {
 		{name: "state", typ: "mapping", open: true, set: func(c *cursor, v *Config) { c.d.sections.state.add(c, &v.State) }},
 		{name: "geo", typ: "mapping", open: true, set: func(c *cursor, v *Config) { c.d.sections.geo.add(c, &v.Geo) }},
 		{name: "diagnostics", typ: "mapping", open: true, set: func(c *cursor, v *Config) { c.d.sections.diagnostics.add(c, &v.Diagnostics) }},
+		{name: "health", typ: "mapping", open: true, set: func(c *cursor, v *Config) { c.d.sections.health.add(c, &v.Health) }},
 		{name: "zones", typ: "mapping of zone names", open: true, set: decodeZones},
 		{name: "regions", typ: "mapping of region names", open: true, set: decodeRegions},
 		{name: "probes", typ: "mapping of probe names", open: true, set: decodeProbes},

@@ -143,12 +143,12 @@ func TestIncludeErrors(t *testing.T) {
 				"d/3.yaml":  "regions: {WestUS: {}}\ngeo: {networks: {10.0.0.0/8: westus}}\n",
 				"d/4.yaml":  "geo: {networks: {10.0.0.0/8: westus}}\nregistries: {b: {replicas: {}}",
 			},
-			`DIR/main.yaml:7:1: x: unknown key (use one of include, server, admin, state, geo, diagnostics, zones, regions, probes, registries, notify)
+			`DIR/main.yaml:7:1: x: unknown key (use one of include, server, admin, state, geo, diagnostics, health, zones, regions, probes, registries, notify)
 DIR/d/1.yaml:2:3: registries.a: duplicate key (first given at DIR/main.yaml:5:3)
 DIR/d/1.yaml:3:9: zones.example.io: duplicate key (first given at DIR/main.yaml:1:9)
 DIR/d/1.yaml:4:10: probes.p: duplicate key (first given at DIR/main.yaml:3:10)
 DIR/d/2.yaml:1:10: server.ecs: duplicate key (first given at DIR/main.yaml:2:10)
-DIR/d/2.yaml:3:1: y: unknown key (use one of include, server, admin, state, geo, diagnostics, zones, regions, probes, registries, notify)
+DIR/d/2.yaml:3:1: y: unknown key (use one of include, server, admin, state, geo, diagnostics, health, zones, regions, probes, registries, notify)
 DIR/d/3.yaml:1:11: regions.WestUS: duplicate key (first given at DIR/d/2.yaml:2:11)
 DIR/d/4.yaml:2: did not find expected ',' or '}' (check indentation, quotes and brackets)`,
 		},

@@ -29,6 +29,7 @@ func Reference() []Key {
 		keys("geo.", geoFields()),
 		keys("geo.networks.<name>.", networkFields()),
 		keys("diagnostics.", diagnosticsFields()),
+		keys("health.", healthFields()),
 		keys("zones.<zone>.", zoneFields()),
 		keys("zones.<zone>.transfer.", transferFields()),
 		keys("regions.<region>.", regionFields()),

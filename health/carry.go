@@ -17,6 +17,7 @@ type CheckRecord struct {
 	RunStart time.Time `json:"run_start,omitzero"`
 	// The last result, and when it came.
 	Verdict Verdict       `json:"verdict"`
+	Fault   Fault         `json:"fault,omitempty"`
 	Detail  string        `json:"detail,omitempty"`
 	Took    time.Duration `json:"took"`
 	LastAt  time.Time     `json:"last_at,omitzero"`
@@ -36,7 +37,7 @@ func (m *Monitor) Records() []CheckRecord {
 		}
 		out = append(out, CheckRecord{
 			Key: c.spec.Key, State: s.state, Since: s.since, Passes: s.passes, Fails: s.fails, RunStart: s.runStart,
-			Verdict: s.last.Verdict, Detail: s.last.Detail, Took: s.last.Took, LastAt: s.lastAt,
+			Verdict: s.last.Verdict, Fault: s.last.Fault, Detail: s.last.Detail, Took: s.last.Took, LastAt: s.lastAt,
 		})
 	}
 	return out
@@ -55,7 +56,7 @@ func (m *Monitor) Recall(records []CheckRecord) {
 		}
 		m.recalled[r.Key] = checkState{
 			state: r.State, since: r.Since, passes: r.Passes, fails: r.Fails, runStart: r.RunStart,
-			last: Result{Verdict: r.Verdict, Detail: r.Detail, Took: r.Took}, lastAt: r.LastAt,
+			last: Result{Verdict: r.Verdict, Fault: r.Fault, Detail: r.Detail, Took: r.Took}, lastAt: r.LastAt,
 		}
 	}
 }

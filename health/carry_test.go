@@ -121,3 +121,17 @@ func TestRecallTakesTheLater(t *testing.T) {
 		t.Errorf("recalled once more: %+v", got)
 	}
 }
+
+// TestRecordsKeepTheFault, so that the next process does not take it for an answer.
+func TestRecordsKeepTheFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := passing()
+		p.blame(Neutral, Local)
+		r := start(t, Options{}, Endpoint{Key: "e", Checks: []Check{checkOf("a", p)}})
+		time.Sleep(time.Minute)
+		next := startKnowing(t, r.Records(), Endpoint{Key: "e", Checks: []Check{checkOf("a", p)}})
+		if s := next.SelfCheck(); s.LocalShare != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
+}

@@ -10,6 +10,10 @@
 // of unbroken success, which doubles when it flaps. An endpoint nobody has
 // probed yet counts as up, so that a start does not empty any answer.
 //
+// Trouble of the prober's own machine is no verdict on a target: each [Result] says
+// where the [Fault] is, and a self-check ([Monitor.SelfCheck]) finds out when even
+// silence proves nothing. See self.go.
+//
 // At run time the application builds one Monitor, gives it the endpoints of each
 // configuration with [Monitor.Set], and turns every [Change] into an event of
 // the ledger. The application and the command line may import this package and

@@ -30,6 +30,10 @@ func (v Verdict) String() string {
 // Result is the outcome of one probe.
 type Result struct {
 	Verdict Verdict
+	// Fault says where the trouble is, of a verdict that is not Pass. One that is
+	// Local never counts against the target, and one without an answer does not
+	// while the prober is impaired.
+	Fault Fault
 	// Detail is what an operator reads: "503 Service Unavailable", "connect:
 	// connection refused". Short, printable ASCII, no line ends.
 	Detail string

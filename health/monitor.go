@@ -32,26 +32,35 @@ type Options struct {
 	// after the states have changed. It must not block nor change the Check; it
 	// may call the Monitor. May be nil.
 	OnResult func(*Check, Result)
+	// OnSelf is told when the prober is found impaired and when it is so no more, and
+	// OnSight when endpoints are lost from sight or seen again. Both are called like
+	// OnChange, and before it. May be nil.
+	OnSelf  func(SelfStatus)
+	OnSight func([]Sight)
 }
 
 // Monitor probes the checks of endpoints and keeps their states. Its methods may
 // be called from any number of goroutines.
 type Monitor struct {
 	opts Options
-	// wake ends the sleep of the schedule, changed that of the deliverer; both hold
-	// one token, sent without blocking.
-	wake, changed chan struct{}
-	probes        sync.WaitGroup // the goroutines of probe, waited for by Run
+	// wake ends the sleep of the schedule, changed that of the deliverer, ask that of
+	// the one who asks the anchors; each holds one token, sent without blocking.
+	wake, changed, ask chan struct{}
+	probes             sync.WaitGroup // the goroutines of probe, waited for by Run
 
 	mu        sync.Mutex // guards what follows, and all checks and endpoints
+	self      self
 	endpoints map[string]*endpoint
 	checks    map[checkID]*check
+	shortest  time.Duration         // interval of any check, 0 without one
 	recalled  map[string]checkState // of the process before, until the first Set
-	changes   []Change              // not yet delivered, oldest first
-	agenda    agenda                // all checks but those in ready
-	ready     []*check              // due, waiting for a slot, in the order they became due
-	asleep    time.Time             // when the schedule looks again by itself
-	probing   int                   // as in Stats, like the two below
+	changes   []Change              // not yet delivered, oldest first, like the two below
+	selves    []SelfStatus
+	sights    []Sight
+	agenda    agenda    // all checks but those in ready
+	ready     []*check  // due, waiting for a slot, in the order they became due
+	asleep    time.Time // when the schedule looks again by itself
+	probing   int       // as in Stats, like the two below
 	overdue   int
 	probed    uint64
 	late      lateness
@@ -63,6 +72,7 @@ type endpoint struct {
 	hold   time.Duration
 	checks []*check
 	state  endpointState
+	unseen time.Time // as in Status
 }
 
 // NewMonitor returns a Monitor without endpoints that does not probe yet.
@@ -73,6 +83,7 @@ func NewMonitor(o Options) *Monitor {
 	return &Monitor{
 		opts:      o,
 		wake:      make(chan struct{}, 1),
+		ask:       make(chan struct{}, 1),
 		changed:   make(chan struct{}, 1),
 		endpoints: map[string]*endpoint{},
 		checks:    map[checkID]*check{},
@@ -86,13 +97,14 @@ func (m *Monitor) Run(ctx context.Context) {
 	ended := make(chan struct{})
 	var deliverer sync.WaitGroup
 	deliverer.Go(func() { m.deliver(ended) })
+	m.probes.Go(func() { m.watchAnchors(ctx) })
 	m.schedule(ctx)
 	m.probes.Wait()
 	close(ended)
 	deliverer.Wait()
 }
 
-// deliver hands changes to OnChange until ended is closed and none is left.
+// deliver hands out what has changed until ended is closed and nothing is left.
 func (m *Monitor) deliver(ended <-chan struct{}) {
 	for last := false; !last; {
 		select {
@@ -101,18 +113,27 @@ func (m *Monitor) deliver(ended <-chan struct{}) {
 			last = true
 		}
 		m.mu.Lock()
-		changes := m.changes
-		m.changes = nil
+		changes, selves, sights := m.changes, m.selves, m.sights
+		m.changes, m.selves, m.sights = nil, nil, nil
 		m.mu.Unlock()
+		for _, s := range selves {
+			if m.opts.OnSelf != nil {
+				m.opts.OnSelf(s)
+			}
+		}
+		if len(sights) > 0 && m.opts.OnSight != nil {
+			m.opts.OnSight(sights)
+		}
 		if len(changes) > 0 && m.opts.OnChange != nil {
 			m.opts.OnChange(changes)
 		}
 	}
 }
 
-// judgeLocked steps an endpoint after its checks have changed. passed says that
-// one of them has just passed.
-func (m *Monitor) judgeLocked(e *endpoint, now time.Time, passed bool) {
+// judgeLocked steps an endpoint after its checks have changed, because of a result of
+// one of them or a new set.
+func (m *Monitor) judgeLocked(e *endpoint, now time.Time, why cause) {
+	m.lookLocked(e)
 	var v view
 	var last *check
 	for _, c := range e.checks {
@@ -122,7 +143,7 @@ func (m *Monitor) judgeLocked(e *endpoint, now time.Time, passed bool) {
 		}
 	}
 	before := e.state
-	after, ev := before.step(v, now, e.hold, passed)
+	after, ev := before.step(v, now, e.hold, why)
 	e.state = after
 	if ev == nothing && (after.state.Eligible() || after.state == before.state && after.passing == before.passing) {
 		return
@@ -137,7 +158,7 @@ func (m *Monitor) judgeLocked(e *endpoint, now time.Time, passed bool) {
 	case nothing:
 		change.Reason = last.state.last.Detail
 	case wentDown:
-		change.Reason = whyDown(last.spec.Name, v.checks, last.state, last.thresholds())
+		change.Reason = whyDown(last.spec.Name, v, last.state, last.thresholds())
 	}
 	m.changes = append(m.changes, change)
 	signal(m.changed)
@@ -173,6 +194,19 @@ func (m *Monitor) Status(key string) (Status, bool) {
 	return e.status(), true
 }
 
+// Unseen returns the keys of the endpoints with a [Status.UnseenSince], in no order.
+func (m *Monitor) Unseen() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var keys []string
+	for key, e := range m.endpoints {
+		if !e.unseen.IsZero() {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
 // Stats returns the counters of the Monitor.
 func (m *Monitor) Stats() Stats {
 	m.mu.Lock()
@@ -192,7 +226,7 @@ func (e *endpoint) status() Status {
 	s := Status{
 		Endpoint: e.key, State: e.state.state, Since: e.state.since,
 		DownAt: e.state.downAt, UpAt: e.state.upAt, Passing: e.state.passing,
-		EligibleAt: e.state.eligibleAt, Flaps: e.state.flaps,
+		EligibleAt: e.state.eligibleAt, Flaps: e.state.flaps, UnseenSince: e.unseen,
 		Checks: make([]CheckStatus, 0, len(e.checks)),
 	}
 	for _, c := range e.checks {

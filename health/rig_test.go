@@ -17,6 +17,7 @@ import (
 // target is a prober whose answer a test sets.
 type target struct {
 	verdict atomic.Uint32 // a Verdict
+	fault   atomic.Uint32 // a Fault
 	takes   atomic.Int64  // how long it thinks, in the clock of the bubble
 	deaf    atomic.Bool   // does not look at ctx
 	calls   atomic.Int64
@@ -45,11 +46,17 @@ func (p *target) Probe(ctx context.Context) Result {
 		select {
 		case <-time.After(takes):
 		case <-done:
-			return Result{Detail: "gave up"}
+			return Result{Fault: Silent, Detail: "gave up"}
 		}
 	}
 	v := Verdict(p.verdict.Load())
-	return Result{Verdict: v, Detail: "said " + v.String()}
+	return Result{Verdict: v, Fault: Fault(p.fault.Load()), Detail: "said " + v.String()}
+}
+
+// blame sets what it answers from now on.
+func (p *target) blame(v Verdict, f Fault) {
+	p.fault.Store(uint32(f))
+	p.set(v)
 }
 
 // began returns when it was called.
@@ -81,6 +88,8 @@ type rig struct {
 	stop    func()
 	mu      sync.Mutex
 	changes []Change
+	selves  []SelfStatus
+	sights  []Sight
 	results int
 }
 
@@ -109,6 +118,16 @@ func startFrom(t *testing.T, o Options, records []CheckRecord, endpoints ...Endp
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.results++
+	}
+	o.OnSelf = func(s SelfStatus) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.selves = append(r.selves, s)
+	}
+	o.OnSight = func(s []Sight) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.sights = append(r.sights, s...)
 	}
 	r.Monitor = NewMonitor(o)
 	r.Recall(records)

@@ -39,6 +39,7 @@ type check struct {
 	state    checkState
 	phase    phase
 	due      time.Time // of the next probe
+	began    time.Time // of the probe under way, or the last one
 	deadline time.Time // while probing
 	index    int       // in the agenda; -1 if it is not there
 	gone     bool      // Set has dropped it
@@ -168,10 +169,10 @@ func (m *Monitor) dueLocked(c *check, now time.Time, results []result) []result 
 		}
 		m.probing--
 		m.overdue++
-		results = append(results, m.countLocked(c, Result{Detail: timeoutDetail(c.spec), Took: c.spec.Timeout}, now))
+		results = m.countOrWaitLocked(c, Result{Fault: Silent, Detail: timeoutDetail(c.spec), Took: c.spec.Timeout}, c.began, now, results)
 	default:
 		c.due = nextDue(c.due, now, c.spec.Interval)
-		results = append(results, m.countLocked(c, Result{Detail: "the probe before this one has not ended"}, now))
+		results = m.countOrWaitLocked(c, Result{Fault: Silent, Detail: "the probe before this one has not ended"}, c.began, now, results)
 	}
 	heap.Fix(&m.agenda, c.index)
 	return results
@@ -201,6 +202,7 @@ func (m *Monitor) startLocked(ctx context.Context, now time.Time) {
 		m.probed++
 		m.late.add(now.Sub(c.due), now)
 		c.phase = probing
+		c.began = now
 		c.deadline = now.Add(c.spec.Timeout + grace)
 		c.due = nextDue(c.due, now, c.spec.Interval).Add(-m.part(c.spec.Interval / jitterPart))
 		heap.Push(&m.agenda, c)
@@ -210,7 +212,7 @@ func (m *Monitor) startLocked(ctx context.Context, now time.Time) {
 		m.probes.Go(func() {
 			defer cancel()
 			r := m.probe(probeCtx, spec)
-			m.finish(ctx, c, spec, r)
+			m.finish(ctx, c, r)
 		})
 	}
 	m.ready = slices.Delete(m.ready, 0, started)
@@ -230,7 +232,7 @@ func (m *Monitor) probe(ctx context.Context, c *Check) (r Result) {
 }
 
 // finish takes in the result of a probe that has returned. ctx is that of Run.
-func (m *Monitor) finish(ctx context.Context, c *check, spec *Check, r Result) {
+func (m *Monitor) finish(ctx context.Context, c *check, r Result) {
 	m.mu.Lock()
 	counts := c.phase == probing && !c.gone && ctx.Err() == nil
 	if c.phase == overdue {
@@ -240,8 +242,9 @@ func (m *Monitor) finish(ctx context.Context, c *check, spec *Check, r Result) {
 	}
 	now := m.opts.Now()
 	c.phase = idle
+	var results []result
 	if counts {
-		m.countLocked(c, r, now)
+		results = m.countOrWaitLocked(c, r, c.began, now, nil)
 	}
 	if !c.gone {
 		// Due already, because the timeout is as long as the interval: no reason to
@@ -254,8 +257,8 @@ func (m *Monitor) finish(ctx context.Context, c *check, spec *Check, r Result) {
 		signal(m.wake)
 	}
 	m.mu.Unlock()
-	if counts {
-		m.tell(result{spec, r})
+	for _, r := range results {
+		m.tell(r)
 	}
 }
 
@@ -263,7 +266,7 @@ func (m *Monitor) finish(ctx context.Context, c *check, spec *Check, r Result) {
 func (m *Monitor) countLocked(c *check, r Result, now time.Time) result {
 	c.state = c.state.step(r, now, c.thresholds())
 	for _, e := range c.watchers {
-		m.judgeLocked(e, now, r.Verdict == Pass)
+		m.judgeLocked(e, now, causeOf(r.Verdict))
 	}
 	return result{c.spec, r}
 }

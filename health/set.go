@@ -60,11 +60,21 @@ func (m *Monitor) Set(endpoints []Endpoint) {
 			m.forgetLocked(c)
 		}
 	}
-	m.endpoints, m.checks = next.endpoints, next.checks
-	for i := range endpoints {
-		m.judgeLocked(m.endpoints[endpoints[i].Key], now, false)
+	m.endpoints, m.checks, m.shortest = next.endpoints, next.checks, 0
+	for id := range m.checks {
+		if m.shortest == 0 || id.interval < m.shortest {
+			m.shortest = id.interval
+		}
 	}
+	for i := range endpoints {
+		m.judgeLocked(m.endpoints[endpoints[i].Key], now, causeOther)
+	}
+	// What made the prober doubt itself may be gone with its checks.
+	n := m.censusLocked(nil, nil, now)
+	m.self.locals = n.verdict()
+	m.reviewLocked(now)
 	signal(m.wake)
+	signal(m.ask)
 }
 
 // settlement is what a call of Set builds.

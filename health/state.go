@@ -35,11 +35,17 @@ type checkState struct {
 	runStart      time.Time // the first pass of the row; zero unless passes > 0
 	last          Result
 	lastAt        time.Time
+	sight         sight
 }
 
 // step returns the state after result r came in at now.
 func (c checkState) step(r Result, now time.Time, t thresholds) checkState {
 	c.last, c.lastAt = r, now
+	if r.Verdict == Pass && c.passes > 0 && c.sight.blind(t) {
+		// Nobody has seen it work meanwhile, so that is no part of a recovery hold.
+		c.runStart = c.runStart.Add(now.Sub(c.sight.since))
+	}
+	c.sight = c.sight.step(r, now)
 	switch r.Verdict {
 	case Neutral:
 		return c
@@ -71,6 +77,8 @@ func (c checkState) entered(s State, now time.Time) checkState {
 type view struct {
 	checks, down, up int
 	failing          int // checks that have failed often enough in a row to be down
+	// blind counts those that cannot be seen from here and are not down.
+	blind int
 	// passingSince is the start of the longest row of passes under way, and
 	// risenSince that of the longest that has reached rise; zero without one.
 	passingSince, risenSince time.Time
@@ -88,6 +96,9 @@ func (v view) add(c checkState, t thresholds) view {
 	}
 	if c.fails >= t.fall {
 		v.failing++
+	}
+	if c.state != Down && c.sight.blind(t) {
+		v.blind++
 	}
 	if c.passes > 0 {
 		v.passingSince = earliest(v.passingSince, c.runStart)
@@ -154,31 +165,55 @@ func newEndpointState(r Resume, now time.Time) endpointState {
 	return e
 }
 
-// step returns the state when the checks look like v at now. passed says that
-// this is because one of them passed: only then may the endpoint come up.
-func (e endpointState) step(v view, now time.Time, hold time.Duration, passed bool) (endpointState, event) {
+// cause is the result that an endpoint is stepped for.
+type cause uint8
+
+const (
+	causeOther cause = iota // none that counts, or a new set of checks
+	causePass
+	causeFail
+)
+
+func causeOf(v Verdict) cause {
+	switch v {
+	case Pass:
+		return causePass
+	case Fail:
+		return causeFail
+	default:
+		return causeOther
+	}
+}
+
+// step returns the state when the checks look like v at now, because of a result: only
+// a pass lets the endpoint come up.
+func (e endpointState) step(v view, now time.Time, hold time.Duration, why cause) (endpointState, event) {
 	if e.state.Eligible() {
-		return e.stepEligible(v, now)
+		return e.stepEligible(v, now, why)
 	}
 	if v.checks == 0 {
 		return e.recovered(now), cameUp
 	}
 	if v.passingSince.IsZero() {
-		e.passing = e.passing && v.failing < v.checks
+		e.passing = e.passing && (v.failing == 0 || v.failing+v.blind < v.checks)
 		return e.entered(Down, now), nothing
 	}
 	e.passing = true
 	e = e.entered(Recovering, now)
 	e.eligibleAt = e.heldSince(v.passingSince).Add(e.hold(hold))
-	if passed && !v.risenSince.IsZero() && !now.Before(e.heldSince(v.risenSince).Add(e.hold(hold))) {
+	if why == causePass && !v.risenSince.IsZero() && !now.Before(e.heldSince(v.risenSince).Add(e.hold(hold))) {
 		return e.recovered(now), cameUp
 	}
 	return e, nothing
 }
 
-func (e endpointState) stepEligible(v view, now time.Time) (endpointState, event) {
+func (e endpointState) stepEligible(v view, now time.Time, why cause) (endpointState, event) {
+	// A check that cannot be seen from here keeps nothing up: on a machine without IPv6
+	// the IPv6 address of a replica would else hide the death of its IPv4 address. But
+	// it is a failure of another one that takes the endpoint down, never the fault here.
+	seenDown := why == causeFail && v.down > 0 && v.down+v.blind == v.checks
 	switch {
-	case v.checks > 0 && v.down == v.checks:
+	case v.checks > 0 && v.down == v.checks, seenDown:
 		if !e.upAt.IsZero() && now.Sub(e.upAt) <= FlapWindow {
 			e.flaps++
 		} else {
@@ -225,10 +260,13 @@ func (e endpointState) hold(base time.Duration) time.Duration {
 }
 
 // whyDown words the event wentDown: c is the check whose result decided it.
-func whyDown(name string, checks int, c checkState, t thresholds) string {
+func whyDown(name string, v view, c checkState, t thresholds) string {
 	why := fmt.Sprintf("%d of %d failed: %s", min(c.fails, t.fall), t.fall, c.last.Detail)
-	if checks > 1 {
-		return fmt.Sprintf("all %d checks are down, the last is %s: %s", checks, name, why)
+	switch {
+	case v.blind > 0:
+		return fmt.Sprintf("%d of %d checks are down, %d cannot be seen from here, the last is %s: %s", v.down, v.checks, v.blind, name, why)
+	case v.checks > 1:
+		return fmt.Sprintf("all %d checks are down, the last is %s: %s", v.checks, name, why)
 	}
 	return why
 }

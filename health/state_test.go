@@ -22,7 +22,7 @@ func lone(letters string, t thresholds, hold time.Duration, e endpointState) str
 	now := epoch()
 	for _, r := range letters {
 		c = c.step(Result{Verdict: verdictOf(r)}, now, t)
-		e, _ = e.step(view{}.add(c, t), now, hold, verdictOf(r) == Pass)
+		e, _ = e.step(view{}.add(c, t), now, hold, causeOf(verdictOf(r)))
 		b.WriteByte("?UDR"[e.state])
 		now = now.Add(time.Minute)
 	}
@@ -99,7 +99,7 @@ func TestFlapsCountRecoveriesWithinAnHour(t *testing.T) {
 	down := view{checks: 1, down: 1}
 	e := endpointState{state: Up}
 	at := func(e endpointState, after time.Duration) int {
-		e, ev := e.step(down, epoch().Add(after), 0, false)
+		e, ev := e.step(down, epoch().Add(after), 0, causeFail)
 		if ev != wentDown {
 			t.Fatalf("event %v, want wentDown", ev)
 		}
@@ -235,7 +235,7 @@ func TestMachineFollowsModel(t *testing.T) {
 			}
 			was := e
 			var ev event
-			e, ev = e.step(all, now, hold, v == Pass)
+			e, ev = e.step(all, now, hold, causeOf(v))
 			m.step(history, checks, th, hold)
 			if got := states[s.check].state; got != modelCheck(row(history, s.check), th) {
 				t.Fatalf("seed %d step %d: check is %v, the model says otherwise", seed, i, got)

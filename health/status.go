@@ -45,10 +45,15 @@ type Status struct {
 	EligibleAt time.Time
 	// Flaps counts the times in a row that it went down within [FlapWindow] of a
 	// recovery. Each doubles the recovery hold.
-	Flaps  int
-	Last   Result    // the newest result of any of its checks
-	LastAt time.Time // when that came; zero if none did
-	Checks []CheckStatus
+	Flaps int
+	// UnseenSince is when the newest result came that says something of the endpoint,
+	// or when probing began, if faults here have since kept all its checks from seeing
+	// anything, each for as many probes as take it down; zero while one of them sees.
+	// State stands as it was then, however long that lasts.
+	UnseenSince time.Time
+	Last        Result    // the newest result of any of its checks
+	LastAt      time.Time // when that came; zero if none did
+	Checks      []CheckStatus
 }
 
 // CheckStatus is where one check stands.

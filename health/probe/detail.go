@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 
 	"portolan.dev/health"
@@ -32,6 +31,7 @@ func (e *stepError) Unwrap() error { return e.err }
 func reason(err error) string {
 	var (
 		step       *stepError
+		lookUp     *lookUpError
 		syscallErr *os.SyscallError
 		opErr      *net.OpError
 		dnsErr     *net.DNSError
@@ -42,6 +42,8 @@ func reason(err error) string {
 	switch {
 	case errors.As(err, &step):
 		return step.Error()
+	case errors.As(err, &lookUp):
+		return lookUp.Error()
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return "timeout"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil:
@@ -51,7 +53,7 @@ func reason(err error) string {
 	case errors.As(err, &syscallErr):
 		return syscallErr.Err.Error()
 	case errors.As(err, &dnsErr):
-		return "look-up of " + dnsErr.Name + ": " + dnsErr.Err
+		return dnsErr.Err
 	case errors.As(err, &opErr) && opErr.Err != nil:
 		return opErr.Err.Error()
 	case errors.Is(err, io.EOF):
@@ -98,19 +100,6 @@ func pass(detail string) health.Result {
 
 func fail(detail string) health.Result {
 	return health.Result{Verdict: health.Fail, Detail: clean(detail)}
-}
-
-// failed is the verdict on a target that err came of. Where this machine ran out of
-// something that is no verdict on the target: else all of them were down at once.
-func failed(err error) health.Result {
-	for _, ours := range []error{
-		syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.EAGAIN, syscall.EADDRNOTAVAIL,
-	} {
-		if errors.Is(err, ours) {
-			return neutral("not probed, this machine is short of something: " + err.Error())
-		}
-	}
-	return fail(err.Error())
 }
 
 // neutral is the verdict on a target that answers but wants to be left alone.

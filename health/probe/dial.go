@@ -6,13 +6,17 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"syscall"
 	"time"
+
+	"portolan.dev/health"
 )
 
 // dialer opens connections to one address.
 type dialer struct {
 	address string
+	names   *Names      // nil where address is an IP address
 	tls     *tls.Config // nil for plain TCP
 	// connect is that of a net.Dialer; tests put a pipe in its place.
 	connect func(ctx context.Context, network, address string) (net.Conn, error)
@@ -21,18 +25,22 @@ type dialer struct {
 // newDialer returns a dialer for a host and port. An IP address is where the
 // operator sent us, whatever it is. What a host name leads to is in the hands of
 // whoever serves that name, so it may not lead to the addresses of [forbidden].
-func newDialer(address string, config *tls.Config) *dialer {
-	return newDialerExcept(forbidden, address, config)
+func (s *Spec) newDialer(address string, config *tls.Config) *dialer {
+	return newDialerExcept(forbidden, s.Names, address, config)
 }
 
 // newDialerExcept is newDialer with another rule for what a name leads to.
-func newDialerExcept(forbid func(address string) error, address string, config *tls.Config) *dialer {
+func newDialerExcept(forbid func(address string) error, names *Names, address string, config *tls.Config) *dialer {
 	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: false}, KeepAlive: -1}
 	host, _, _ := net.SplitHostPort(address)
-	if _, err := netip.ParseAddr(host); err != nil {
-		d.Control = func(_, address string, _ syscall.RawConn) error { return forbid(address) }
+	if _, err := netip.ParseAddr(host); err == nil {
+		return &dialer{address: address, tls: config, connect: d.DialContext}
 	}
-	return &dialer{address: address, tls: config, connect: d.DialContext}
+	d.Control = func(_, address string, _ syscall.RawConn) error { return forbid(address) }
+	if names == nil {
+		names = NewNames(nil)
+	}
+	return &dialer{address: address, names: names, tls: config, connect: d.DialContext}
 }
 
 // forbidden returns an error if address is link-local, where clouds serve
@@ -63,7 +71,7 @@ type session struct {
 
 // open connects, and shakes hands if the dialer speaks TLS.
 func (d *dialer) open(ctx context.Context) (*session, error) {
-	raw, err := d.connect(ctx, "tcp", d.address)
+	raw, err := d.dial(ctx)
 	if err != nil {
 		return nil, &stepError{"connect", err}
 	}
@@ -90,6 +98,91 @@ func (d *dialer) open(ctx context.Context) (*session, error) {
 	}
 	s.Conn = c
 	return s, nil
+}
+
+// dial connects to the address, or to one of those that its name leads to.
+func (d *dialer) dial(ctx context.Context) (net.Conn, error) {
+	if d.names == nil {
+		c, err := d.connect(ctx, "tcp", d.address)
+		if err != nil {
+			to, _ := netip.ParseAddrPort(d.address)
+			return nil, &dialError{to, err}
+		}
+		return c, nil
+	}
+	host, port, err := net.SplitHostPort(d.address)
+	if err != nil {
+		return nil, err
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return nil, err
+	}
+	addrs, err := d.names.lookUp(ctx, host)
+	if err != nil {
+		return nil, &lookUpError{host, err}
+	}
+	return d.dialAny(ctx, addrs, uint16(n))
+}
+
+// nextDelay is how long an address may take before the next one is tried beside it (RFC
+// 8305 section 5).
+const nextDelay = 250 * time.Millisecond
+
+// dialAny connects to the first address that takes the connection. If none does it
+// returns the error that tells most of the target: one of this machine, for want of IPv6
+// say, is none of the target while another address has been tried in earnest.
+func (d *dialer) dialAny(ctx context.Context, addrs []netip.Addr, port uint16) (net.Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type outcome struct {
+		conn net.Conn
+		err  error
+	}
+	outcomes := make(chan outcome, len(addrs))
+	next, running := 0, 0
+	start := func() {
+		if next == len(addrs) {
+			return
+		}
+		to := netip.AddrPortFrom(addrs[next], port)
+		next++
+		running++
+		go func() {
+			c, err := d.connect(ctx, "tcp", to.String())
+			if err != nil {
+				err = &dialError{to, err}
+			}
+			outcomes <- outcome{c, err}
+		}()
+	}
+	delay := time.NewTicker(nextDelay)
+	defer delay.Stop()
+	var first outcome
+	var fault health.Fault
+	for start(); running > 0; {
+		select {
+		case <-delay.C:
+			start()
+			continue
+		case o := <-outcomes:
+			running--
+			switch {
+			case first.conn != nil && o.conn != nil: // late
+				_ = o.conn.Close()
+			case first.conn != nil:
+			case o.conn != nil:
+				first, next = o, len(addrs)
+				cancel()
+			default:
+				if f := faultOf(o.err); first.err == nil || f < fault {
+					first, fault = o, f
+				}
+				start()
+			}
+		}
+	}
+	return first.conn, first.err
 }
 
 // close gives the connection up. It is the TCP connection that is closed: closing

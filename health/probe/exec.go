@@ -71,17 +71,27 @@ func (p *execProber) Probe(ctx context.Context) health.Result {
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		return fail("timeout")
+		return silent("timeout")
 	case err == nil || errors.Is(err, exec.ErrWaitDelay):
 		return pass(either(line, "exit 0"))
 	case !errors.As(err, &exit):
-		return failed(err)
+		return failed(&startError{err})
 	case exit.ExitCode() == exitNeutral:
-		return neutral(either(line, exit.Error()))
+		r := neutral(either(line, exit.Error()))
+		r.Fault = health.Silent
+		return r
 	case line != "":
-		return fail(exit.Error() + ": " + line)
+		return silent(exit.Error() + ": " + line)
 	}
-	return fail(exit.Error())
+	return silent(exit.Error())
+}
+
+// silent is the verdict on a target that a command finds fault with: nobody knows whether
+// it has answered.
+func silent(detail string) health.Result {
+	r := fail(detail)
+	r.Fault = health.Silent
+	return r
 }
 
 func either(s, otherwise string) string {

@@ -109,7 +109,7 @@ func TestShortageHere(t *testing.T) {
 		syscall.EMFILE: health.Neutral, syscall.EADDRNOTAVAIL: health.Neutral, syscall.ENOBUFS: health.Neutral,
 		syscall.ECONNREFUSED: health.Fail, syscall.EHOSTUNREACH: health.Fail, syscall.ENETUNREACH: health.Fail,
 	} {
-		d := newDialer("192.0.2.1:443", nil)
+		d := new(Spec).newDialer("192.0.2.1:443", nil)
 		d.connect = func(context.Context, string, string) (net.Conn, error) {
 			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", errno)}
 		}
@@ -151,7 +151,7 @@ func TestNamesMayNotLeadToMetadata(t *testing.T) {
 	_, port, _ := net.SplitHostPort(web(t, status(200)))
 	never := func(address string) error { return fmt.Errorf("never %s", address) }
 	for host, ok := range map[string]bool{"localhost": false, "127.0.0.1": true} {
-		s, err := newDialerExcept(never, host+":"+port, nil).open(t.Context())
+		s, err := newDialerExcept(never, nil, host+":"+port, nil).open(t.Context())
 		if err == nil {
 			s.close()
 		}

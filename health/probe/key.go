@@ -20,7 +20,7 @@ type Fingerprint [sha256.Size]byte
 func (s *Spec) Fingerprint() Fingerprint {
 	rest := *s
 	rest.Address, rest.Host, rest.ServerName = "", "", ""
-	rest.Password, rest.BodyRegexp, rest.CA = "", nil, nil
+	rest.Password, rest.BodyRegexp, rest.CA, rest.Names = "", nil, nil, nil
 	text := fmt.Sprintf("%#v", rest) // whatever fields there are
 	if s.BodyRegexp != nil {
 		text += fmt.Sprintf(" regexp %q", s.BodyRegexp)

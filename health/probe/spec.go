@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -67,6 +68,8 @@ type Spec struct {
 	// it is not on the probed host. Empty means that only those on the probed
 	// host are asked, and at the probed address.
 	Realm string
+	// Names looks up host names; nil for one of this prober's own.
+	Names *Names
 }
 
 // StatusRange is an inclusive range of HTTP status codes.
@@ -82,7 +85,17 @@ func New(s Spec) (health.Prober, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s probe of %s: %w", clean(string(s.Type)), clean(s.Address), err)
 	}
+	if s.Type != Exec && s.namesHosts() {
+		p = noting{p}
+	}
 	return p, nil
+}
+
+// namesHosts says whether a probe looks up names.
+func (s *Spec) namesHosts() bool {
+	host, _, _ := net.SplitHostPort(s.Address)
+	_, err := netip.ParseAddr(host)
+	return err != nil || s.Realm != ""
 }
 
 func build(s *Spec) (health.Prober, error) {
@@ -98,9 +111,9 @@ func build(s *Spec) (health.Prober, error) {
 	case HTTP, HTTPS:
 		return newHTTP(s)
 	case TCP:
-		return &tcpProber{newDialer(s.Address, nil)}, nil
+		return &tcpProber{s.newDialer(s.Address, nil)}, nil
 	case TLS:
-		return &tlsProber{newDialer(s.Address, s.newTLSConfig())}, nil
+		return &tlsProber{s.newDialer(s.Address, s.newTLSConfig())}, nil
 	default:
 		return nil, errors.New("unknown type: use registry, http, https, tcp, tls or exec")
 	}
@@ -158,9 +171,9 @@ func (s *Spec) path(otherwise string) string {
 // dialer returns that of a protocol over HTTP.
 func (s *Spec) dialer() *dialer {
 	if s.Type == HTTPS || s.Type == Registry && s.TLS {
-		return newDialer(s.Address, s.newTLSConfig("http/1.1"))
+		return s.newDialer(s.Address, s.newTLSConfig("http/1.1"))
 	}
-	return newDialer(s.Address, nil)
+	return s.newDialer(s.Address, nil)
 }
 
 // validFieldName says whether s can name a field of a header (RFC 9110 section 5.1).

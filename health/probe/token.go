@@ -36,11 +36,11 @@ func (s *Spec) newRealm() (*realm, error) {
 	}
 	address := net.JoinHostPort(u.Hostname(), port)
 	if u.Scheme == "http" {
-		return &realm{u, newDialer(address, nil)}, nil
+		return &realm{u, s.newDialer(address, nil)}, nil
 	}
 	config := s.newTLSConfig("http/1.1")
 	config.ServerName = u.Hostname()
-	return &realm{u, newDialer(address, config)}, nil
+	return &realm{u, s.newDialer(address, config)}, nil
 }
 
 // authorize makes sure that the Authorization header is one for scope. Before the

@@ -12,6 +12,7 @@ import (
 	"portolan.dev/config"
 	"portolan.dev/geo"
 	"portolan.dev/health"
+	"portolan.dev/health/probe"
 	"portolan.dev/resolver"
 	"portolan.dev/resolver/decide"
 	"portolan.dev/resolver/transfer"
@@ -44,6 +45,9 @@ type Options struct {
 	// ReadFile reads the files that the configuration names (os.ReadFile), and
 	// ReadSecret those that others may not read; nil for ReadFile.
 	ReadFile, ReadSecret func(name string) ([]byte, error)
+	// Names looks up the host names that are probed, and outlives this compilation; nil
+	// for nothing to be remembered.
+	Names *probe.Names
 }
 
 // Result is a compiled configuration.
@@ -51,6 +55,8 @@ type Result struct {
 	Snapshot *resolver.Snapshot
 	// Endpoints is what health must watch, each once.
 	Endpoints []health.Endpoint
+	// Anchors are the addresses by which the prober knows its own trouble.
+	Anchors []health.Anchor
 	// Targets is what must be resolved in the background.
 	Targets []Target
 	// Transfers is what secondaries may have; nil for nothing.

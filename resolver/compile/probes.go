@@ -71,6 +71,19 @@ func (b *builder) probes() {
 	if len(b.errs) == 0 {
 		b.result.watch(watched)
 	}
+	b.anchors()
+}
+
+// anchors makes what the prober knows its own trouble by.
+func (b *builder) anchors() {
+	for _, a := range b.c.Health.Anchors {
+		prober, err := probe.New(probe.Spec{Type: probe.TCP, Address: a.String()})
+		if err != nil {
+			b.errs = append(b.errs, fmt.Errorf("health.anchors: %w", err))
+			continue
+		}
+		b.result.Anchors = append(b.result.Anchors, health.Anchor{Name: a.String(), Prober: prober})
+	}
 }
 
 // replica returns 1 + the index of the endpoint of one replica: a new one, or the
@@ -188,7 +201,7 @@ func (p *probeSet) setting(number int, c *config.Probe) *setting {
 		TLS:    c.TLS != nil && *c.TLS,
 		Verify: c.Verify != nil && *c.Verify,
 		Host:   c.Host, ServerName: c.ServerName, Method: c.Method, Path: c.Path,
-		Body: c.Body, Command: c.Command, Manifest: c.Manifest, Blob: c.Blob, Write: c.Write,
+		Body: c.Body, Command: c.Command, Manifest: c.Manifest, Blob: c.Blob, Write: c.Write, Names: p.b.o.Names,
 	}}
 	// What a protocol does not send is left out: else registries that share a
 	// target would be told apart by it, and the target probed for each of them.

@@ -166,3 +166,17 @@ func TestFilesAreReadOnce(t *testing.T) {
 		t.Errorf("reads %v", reads)
 	}
 }
+
+func TestAnchors(t *testing.T) {
+	r := run{}.must(t, probed("type: tcp, port: 443", "home: westus", "home: westus")+`health: {anchors: ["192.0.2.9:443", "[2001:db8::9]:53"]}`)
+	var got []string
+	for _, a := range r.Anchors {
+		if a.Prober == nil {
+			t.Errorf("%s has no prober", a.Name)
+		}
+		got = append(got, a.Name)
+	}
+	if want := []string{"192.0.2.9:443", "[2001:db8::9]:53"}; !slices.Equal(got, want) {
+		t.Errorf("anchors %v, want %v", got, want)
+	}
+}

@@ -80,9 +80,32 @@ type Status struct {
 	LedgerError string `json:"ledger_error,omitempty"`
 	// Sandbox says how far the process is confined.
 	Sandbox string `json:"sandbox"`
+	// Prober is what the prober says of itself.
+	Prober ProberStatus `json:"prober"`
 	// Units is how many client units are remembered.
 	Units      int              `json:"units"`
 	Registries []RegistryStatus `json:"registries"`
+}
+
+// ProberStatus is whether the prober can see replicas at all.
+type ProberStatus struct {
+	// Impaired says that replicas which are merely silent are not taken down for now.
+	Impaired bool `json:"impaired"`
+	// Since is when that began, or ended; absent if it never was so.
+	Since *time.Time `json:"since,omitempty"`
+	// Reason is why; absent unless impaired.
+	Reason string `json:"reason,omitempty"`
+	// LocalShare is the part of the probes that lately failed on this machine, 0 to 1.
+	LocalShare float64        `json:"local_share"`
+	Anchors    []AnchorStatus `json:"anchors"`
+}
+
+// AnchorStatus is one address by which the prober knows its own trouble.
+type AnchorStatus struct {
+	Address  string    `json:"address"`
+	Answered bool      `json:"answered"`
+	Last     string    `json:"last,omitempty"`
+	At       time.Time `json:"at"`
 }
 
 // RegistryStatus is one registry and its replicas.
@@ -106,8 +129,11 @@ type ReplicaStatus struct {
 	State      string     `json:"state"`
 	Since      *time.Time `json:"since,omitempty"`
 	EligibleAt *time.Time `json:"eligible_at,omitempty"`
-	Last       string     `json:"last,omitempty"`
-	Flaps      int        `json:"flaps,omitempty"`
+	// UnseenSince is when the last probe that says something of the replica ended, if
+	// trouble of the prober's machine has kept it from seeing anything since.
+	UnseenSince *time.Time `json:"unseen_since,omitempty"`
+	Last        string     `json:"last,omitempty"`
+	Flaps       int        `json:"flaps,omitempty"`
 	// RoutingBy says who set the routing; "" when the configuration did.
 	RoutingBy string `json:"routing_by,omitempty"`
 	// Pending is a routing switch that has been decided and not taken effect.

@@ -21,6 +21,7 @@ import (
 	"portolan.dev/config"
 	"portolan.dev/config/ledger"
 	"portolan.dev/health"
+	"portolan.dev/health/probe"
 	"portolan.dev/resolver"
 	"portolan.dev/resolver/activity"
 	"portolan.dev/resolver/compile"
@@ -63,6 +64,10 @@ type App struct {
 	secret          wire.CookieSecret // of this process, for cookies without a file
 	clock           *clock
 	panics, sockets quiet // lines that could fill the log
+	lost, found     quiet // the same
+	// names outlive every world: a reload while the resolver fails must not forget where
+	// the targets of probes are.
+	names *probe.Names
 
 	// Long-lived: made by New, ended by Stop.
 	resolver     *resolver.Resolver
@@ -106,7 +111,7 @@ func New(o Options) (*App, error) {
 		o:     o, log: o.Log, slots: compile.NewSlots(), numbering: compile.NewNumbering(),
 		started: o.Now(), confined: "off",
 		counts:    rrl.NewTable(countsSize, rand.Uint64()), //nolint:gosec // spoils guessing, guards no secret
-		successor: make(chan *successor, 1),
+		successor: make(chan *successor, 1), names: probe.NewNames(o.Now),
 	}
 	a.ending, a.end = context.WithCancel(context.Background())
 	if o.Before != nil {
@@ -180,6 +185,7 @@ func (a *App) wire(w *World, left *activity.Left) error {
 	a.monitor = health.NewMonitor(health.Options{
 		Now: a.o.Now, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), //nolint:gosec // spreads probes
 		OnChange: func(changes []health.Change) { a.availability.Changed(changes) }, OnResult: a.metrics.probed,
+		OnSelf: a.impaired, OnSight: a.sighted,
 	})
 	a.record.seq.Store(state.Seq)
 	recent := a.recentEvents(ctx, w)
@@ -220,7 +226,7 @@ func (a *App) wire(w *World, left *activity.Left) error {
 func (a *App) build(previous *World) (*World, error) {
 	loadMemory()
 	source := a.o.Source
-	source.beside = func(f func()) { f() }
+	source.beside, source.names = func(f func()) { f() }, a.names
 	if previous != nil {
 		source.beside = behind // as all of a reload
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"portolan.dev/cmd/internal/sandbox"
@@ -57,10 +58,24 @@ func needs(c *config.Config) sandbox.Paths {
 			p.Read = append(p.Read, folders(path)...)
 		}
 	}
+	p.Read = append(p.Read, resolverFolders("/etc/resolv.conf", os.Geteuid())...)
 	for i := range c.Probes {
 		p.Execute = p.Execute || c.Probes[i].Type == config.ProbeExec
 	}
 	return p
+}
+
+// resolverFolders lists where the configuration of the resolver is read from once a tool
+// has replaced it: a look-up must not fail for ever because a lease was renewed. Its own
+// folder is that of the whole system's configuration. It is left out for root, who may
+// read everything there; others may read what anybody may.
+func resolverFolders(path string, uid int) []string {
+	out := folders(path)
+	if uid != 0 {
+		return out
+	}
+	own := filepath.Dir(path)
+	return slices.DeleteFunc(out, func(dir string) bool { return filepath.Clean(dir) == own })
 }
 
 // maxLinks bounds the links that are followed from one name, as the kernel does.

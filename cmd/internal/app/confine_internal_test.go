@@ -63,3 +63,38 @@ func TestFolders(t *testing.T) {
 		}
 	}
 }
+
+// A resolver's configuration that a tool has replaced is another file, which must be
+// readable: beside the old one, or where a link leads.
+func TestResolverFolders(t *testing.T) {
+	root, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	etc, resolve := filepath.Join(root, "etc"), filepath.Join(root, "run/resolve")
+	for _, dir := range []string{etc, resolve} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	plain, link := filepath.Join(etc, "plain.conf"), filepath.Join(etc, "link.conf")
+	if err := os.WriteFile(plain, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("../run/resolve/stub.conf", link); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		path string
+		uid  int
+		want []string
+	}{{plain, 0, nil}, {plain, 7, []string{etc}}, {link, 0, []string{resolve}}, {link, 7, []string{etc, resolve}}} {
+		var got []string
+		for _, dir := range resolverFolders(tt.path, tt.uid) {
+			got = append(got, filepath.Clean(dir))
+		}
+		if d := cmp.Diff(tt.want, got); d != "" {
+			t.Errorf("%s of user %d: (-want +got)\n%s", tt.path, tt.uid, d)
+		}
+	}
+}

@@ -11,7 +11,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"portolan.dev/cmd/internal/version"
-	"portolan.dev/health"
 	"portolan.dev/resolver"
 )
 
@@ -26,14 +25,13 @@ type metrics struct {
 	a        *App
 	registry *prometheus.Registry
 	before   before
+	probeMetrics
 
-	probeTime    *prometheus.HistogramVec
-	probeResults *prometheus.CounterVec
-	reloadOK     prometheus.Gauge
-	reloadAt     prometheus.Gauge
-	reloadTook   prometheus.Gauge
-	reloads      *prometheus.CounterVec
-	lastFailure  atomic.Bool
+	reloadOK    prometheus.Gauge
+	reloadAt    prometheus.Gauge
+	reloadTook  prometheus.Gauge
+	reloads     *prometheus.CounterVec
+	lastFailure atomic.Bool
 
 	queries, dropped, truncated, limited, answers, allDown *prometheus.Desc
 	replicaUp, replicaRouted, generation, names            *prometheus.Desc
@@ -50,14 +48,7 @@ func newMetrics(a *App) *metrics {
 		return prometheus.NewDesc("portolan_"+name, help, labels, nil)
 	}
 	m := &metrics{
-		a: a, registry: prometheus.NewRegistry(),
-		probeTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "portolan_probe_duration_seconds", Help: "Time from the start of a probe to its verdict.",
-			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
-		}, []string{"verdict"}),
-		probeResults: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "portolan_probe_results_total", Help: "Results of probes by verdict.",
-		}, []string{"verdict"}),
+		a: a, registry: prometheus.NewRegistry(), probeMetrics: newProbeMetrics(desc),
 		reloadOK: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "portolan_config_last_reload_successful", Help: "1 if the last load of the configuration succeeded.",
 		}),
@@ -111,18 +102,11 @@ func newMetrics(a *App) *metrics {
 		ConstLabels: prometheus.Labels{"version": version.Version(), "go": runtime.Version()},
 	})
 	build.Set(1)
-	m.registry.MustRegister(build, m.probeTime, m.probeResults, m.reloadOK, m.reloadAt, m.reloadTook, m.reloads, m,
+	m.registry.MustRegister(build, m.probeTime, m.probeResults, m.probeLocal, m.reloadOK, m.reloadAt, m.reloadTook, m.reloads, m,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.reloadOK.Set(1)
 	m.reloadAt.Set(seconds(a.o.Now()))
 	return m
-}
-
-// probed counts one result; the monitor calls it from many goroutines.
-func (m *metrics) probed(_ *health.Check, r health.Result) {
-	verdict := r.Verdict.String()
-	m.probeResults.WithLabelValues(verdict).Inc()
-	m.probeTime.WithLabelValues(verdict).Observe(r.Took.Seconds())
 }
 
 // reloaded notes the outcome of a reload.
@@ -147,6 +131,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 		m.queries, m.dropped, m.truncated, m.limited, m.answers, m.allDown, m.replicaUp, m.replicaRouted, m.generation, m.names,
 		m.badProxy, m.badSource, m.panics, m.clockAhead, m.targets,
 		m.serial, m.geoBuilt, m.geoRanges, m.tcpOpen, m.tcpTotal, m.tcpRefused, m.probeLate,
+		m.impaired, m.anchors, m.unobserved,
 		m.ledgerOK, m.notifyDeliveries, m.notifyQueue,
 		m.transfers, m.transferOctets, m.transfersRunning, m.zoneNotifies, m.secondariesBehind, m.unitsForgotten,
 	} {
@@ -190,6 +175,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	counter(m.panics, st.Panics.Load())
 	gauge(m.clockAhead, time.Duration(m.a.clock.ahead.Load()).Seconds())
 	counter(m.tcpRefused, st.TimedOut.Load(), "timeout")
+	m.collectProber(ch, w)
 	gauge(m.probeLate, m.a.monitor.Stats().Late.Seconds())
 	gauge(m.ledgerOK, bit(m.a.record.err() == nil))
 	lost := m.a.holds.Losses()

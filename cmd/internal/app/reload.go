@@ -84,6 +84,7 @@ func (a *App) publishLocked(w *World) {
 	a.nameUnits()
 	a.resolver.Reserve(a.slots.Len())
 	a.targets = newTargets(a, w)
+	a.monitor.SetAnchors(w.Compiled.Anchors)
 	a.availability.Adopt(w.availability, carryAddresses(a.world.Load(), w), func() {
 		if old := a.world.Load(); old != nil {
 			carrySerials(old, w)

@@ -20,6 +20,7 @@ func (a *App) Status() admin.Status {
 		Node: s.Identity, Version: version.Version(), Generation: s.Generation, Started: a.started,
 		GeoSource: w.Table.Source(), GeoBuilt: w.Table.Built(), Ledger: a.record.seq.Load(), Units: len(act.entries),
 		Sandbox:    string(a.confined),
+		Prober:     a.prober(),
 		Registries: make([]admin.RegistryStatus, 0, len(s.Registries)),
 	}
 	if err := a.record.err(); err != nil {
@@ -80,7 +81,7 @@ func (a *App) replicaStatus(c *availability.Configuration, m compile.Member, act
 	}
 	if st, ok := a.health(c, m); ok {
 		rs.State, rs.Last, rs.Flaps = st.State.String(), st.Last.Detail, st.Flaps
-		rs.Since = optional(st.Since)
+		rs.Since, rs.UnseenSince = optional(st.Since), optional(st.UnseenSince)
 		if st.State == health.Recovering {
 			rs.EligibleAt = optional(st.EligibleAt)
 		}

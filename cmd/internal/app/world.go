@@ -17,6 +17,7 @@ import (
 	"portolan.dev/config"
 	"portolan.dev/geo"
 	"portolan.dev/geo/embedded"
+	"portolan.dev/health/probe"
 	"portolan.dev/resolver"
 	"portolan.dev/resolver/compile"
 	"portolan.dev/resolver/wire"
@@ -56,6 +57,7 @@ type Source struct {
 	CountryCells []geo.Cell
 
 	beside func(func()) // as in config.Options
+	names  *probe.Names // nil for those of one world
 }
 
 // LoadConfig reads and checks the configuration, without location data.
@@ -110,9 +112,13 @@ func (s Source) build(previous *World, slots *compile.Slots, numbering *compile.
 	if err != nil {
 		identity = ""
 	}
+	names := s.names
+	if names == nil {
+		names = probe.NewNames(s.Now)
+	}
 	w.Compiled, err = compile.Compile(c, compile.Options{
 		Table: w.Table, CountryCells: w.countryCells, Places: places, Previous: served, Slots: slots, Numbering: numbering, Seed: rand.Uint64(), //nolint:gosec // spoils guessing, guards no secret
-		Now:      s.Now(),
+		Now: s.Now(), Names: names,
 		Identity: identity, ReadFile: os.ReadFile,
 		ReadSecret: func(name string) ([]byte, error) { return readPrivate(name, maxSecrets) },
 	})

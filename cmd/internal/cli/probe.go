@@ -23,6 +23,8 @@ type probed struct {
 	Verdict string  `json:"verdict"`
 	Millis  float64 `json:"ms"`
 	Detail  string  `json:"detail"`
+
+	failed bool
 }
 
 // probesAtOnce bounds the probes that run side by side.
@@ -35,7 +37,7 @@ func (e *env) probe() *cobra.Command {
 		Use:   "probe -c FILE [REPLICA]",
 		Short: "Run the probes of a configuration once and show what each saw",
 		Long: `Run every probe once, from here. REPLICA is a registry, or registry/region, to
-run only its probes. Exit code 1 if any fails.`,
+run only its probes. Exit code 1 if any fails, or cannot be run from here.`,
 		Example: "  portolan probe -c portolan.yaml\n  portolan probe -c portolan.yaml myregistry/eastus",
 		Args:    args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, a []string) error {
@@ -54,7 +56,7 @@ run only its probes. Exit code 1 if any fails.`,
 				return err
 			}
 			for _, r := range results {
-				if r.Verdict == health.Fail.String() {
+				if r.failed {
 					return errReported
 				}
 			}
@@ -95,6 +97,7 @@ func runProbes(ctx context.Context, w *app.World, only string, now func() time.T
 			r := checks[i].Prober.Probe(ctx)
 			took := now().Sub(begin)
 			results[i].Verdict, results[i].Detail = r.Verdict.String(), r.Detail
+			results[i].failed = r.Verdict == health.Fail || r.Verdict == health.Neutral && r.Fault == health.Local
 			results[i].Millis = float64(took.Microseconds()) / 1000
 		})
 	}

@@ -15,6 +15,7 @@ func statusTable(w io.Writer, st *admin.Status, now time.Time) {
 	fmt.Fprintf(w, "location data: %s, built %s (%s old)\n", st.GeoSource, st.GeoBuilt.UTC().Format(time.DateOnly), age(now.Sub(st.GeoBuilt)))
 	fmt.Fprintf(w, "ledger: event %d; client units remembered: %d\n", st.Ledger, st.Units)
 	fmt.Fprintf(w, "sandbox: %s\n", st.Sandbox)
+	fmt.Fprintf(w, "prober: %s\n", proberText(&st.Prober))
 	if st.LedgerError != "" {
 		fmt.Fprintf(w, "warning: the ledger cannot be written, and changes are refused: %s\n", st.LedgerError)
 	}
@@ -39,9 +40,33 @@ func statusRow(w io.Writer, registry string, r *admin.ReplicaStatus, now time.Ti
 	if r.Flaps > 1 {
 		state += fmt.Sprintf(", %d flaps", r.Flaps)
 	}
+	if r.UnseenSince != nil {
+		state += ", not seen for " + age(now.Sub(*r.UnseenSince))
+	}
 	state += targetText(r.Target, now)
 	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", registry, r.Region, routed, state, stampOf(r.Since),
 		drainText(r.Drain, now), r.Held, percent(r.Share1m), percent(r.Share10m), orDash(r.Last))
+}
+
+// proberText is what the prober says of itself.
+func proberText(p *admin.ProberStatus) string {
+	text := "well"
+	if p.Impaired {
+		text = "impaired since " + stampOf(p.Since) + ", silent replicas are not taken down: " + p.Reason
+	}
+	if p.LocalShare > 0 {
+		text += fmt.Sprintf("; %s of the probes fail here", percent(p.LocalShare))
+	}
+	if len(p.Anchors) == 0 {
+		return text
+	}
+	answering := 0
+	for i := range p.Anchors {
+		if p.Anchors[i].Answered {
+			answering++
+		}
+	}
+	return text + fmt.Sprintf("; %d of %d anchors answer", answering, len(p.Anchors))
 }
 
 // targetText is what is to be known of a target: nothing while it resolves.

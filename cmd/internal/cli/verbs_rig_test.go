@@ -65,6 +65,12 @@ func (a *verbsAPI) Status() admin.Status {
 	return admin.Status{
 		Node: "ns1", Version: "v1", Generation: 3, Started: at(-48 * time.Hour), GeoSource: "City", GeoBuilt: at(-60 * 24 * time.Hour),
 		Ledger: 42, LedgerError: "disk full", Sandbox: "on: Landlock 7; reads /etc/portolan; writes /var/lib/portolan", Units: 17,
+		Prober: admin.ProberStatus{
+			Impaired: true, Since: new(at(-time.Minute)), Reason: "no anchor answers: 192.0.2.1:443, 192.0.2.2:443", LocalShare: 0.25,
+			Anchors: []admin.AnchorStatus{
+				{Address: "192.0.2.1:443", Last: "connect: timeout", At: at(-time.Second)}, {Address: "192.0.2.2:443", Last: "here: connect: network is unreachable", At: at(-time.Second)},
+			},
+		},
 		Registries: []admin.RegistryStatus{
 			{Registry: "myregistry", Name: "myregistry.example.io.", Holds: true, Replicas: []admin.ReplicaStatus{
 				{Region: "westus", Routed: true, Up: true, State: "up", Since: new(at(-time.Hour)), Last: "401 in 3 ms", Drain: &west, Share1m: 0.25, Share10m: 1.0 / 3},
@@ -73,7 +79,7 @@ func (a *verbsAPI) Status() admin.Status {
 			}},
 			{Registry: "other", Name: "other.example.io.", NoHolds: "sticky.hold is 0", Replicas: []admin.ReplicaStatus{
 				{Region: "eastus", Routed: true, Up: false, State: "down", Since: new(at(-26 * time.Hour)), Last: "connection refused"},
-				{Region: "lab", Routed: true, Up: true, State: "unprobed"},
+				{Region: "lab", Routed: true, Up: true, State: "up", Since: new(at(-time.Hour)), UnseenSince: new(at(-3 * time.Minute)), Last: "here: connect: network is unreachable"},
 			}},
 		},
 	}
