@@ -113,25 +113,13 @@ func TestWhatCannotBeSentIsSkipped(t *testing.T) {
 	b.names[1][3] = 1 // so that it is answered
 	n := s.answer(&Server{o: Options{Time: time.Now}}, b, 3, new(echoes))
 	b.names[1][3] = 0
-	s.send(b, n)
+	s.send(&Server{}, b, n)
 	_ = client.SetReadDeadline(deadline())
 	for _, want := range []string{"first", "third"} {
 		buf := make([]byte, 10)
 		if n, err := client.Read(buf); err != nil || string(buf[:n]) != want {
 			t.Errorf("%q, %v, want %q", buf[:n], err, want)
 		}
-	}
-}
-
-// A socket that fails ends its loop with what the system says of it.
-func TestABrokenSocketEndsItsLoop(t *testing.T) {
-	s, err := newBatchSocket(netip.MustParseAddrPort("127.0.0.1:0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.close()
-	if err := s.serve(&Server{o: Options{Time: time.Now}}, new(echoes)); err == nil {
-		t.Error("no error of a closed socket")
 	}
 }
 

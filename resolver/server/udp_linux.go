@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -29,6 +30,11 @@ const (
 	cacheLines = 3 * 64
 	// pollEvery is how long a blocked receive may take to notice a stop.
 	pollEvery = 200 * time.Millisecond
+	// sendPatience is how long one response may wait for room in the send buffer, and
+	// sendWaits how often a batch may: a link that takes nothing must keep a worker
+	// neither from its queries for long nor from a stop.
+	sendPatience = 50 * time.Millisecond
+	sendWaits    = 4
 	// receiveBuffer asks for room for a burst of some thousand queries; the
 	// system may give less.
 	receiveBuffer = 4 << 20
@@ -44,9 +50,15 @@ type mmsghdr struct {
 
 // batchSocket is one UDP socket that moves datagrams in batches.
 type batchSocket struct {
+	// fd is -1 when it is closed. Its loop reads it without the lock, and is the only one
+	// that changes it while it runs; all others take the lock.
 	fd       int
+	mu       sync.Mutex // guards fd against a change
+	addr     netip.AddrPort
 	ipv6     bool
 	wildcard bool // bound to all addresses: responses must name the one asked
+	// kept: another process has the socket, too, and keeps it open.
+	kept bool
 }
 
 // listenUDP binds n sockets to addr, among which the system spreads datagrams.
@@ -66,7 +78,7 @@ func listenUDP(addr netip.AddrPort, n int) ([]udpSocket, error) {
 }
 
 func newBatchSocket(addr netip.AddrPort) (*batchSocket, error) {
-	s := &batchSocket{ipv6: addr.Addr().Is6(), wildcard: addr.Addr().IsUnspecified()}
+	s := &batchSocket{addr: addr, ipv6: addr.Addr().Is6(), wildcard: addr.Addr().IsUnspecified()}
 	family := unix.AF_INET
 	if s.ipv6 {
 		family = unix.AF_INET6
@@ -96,9 +108,8 @@ func newBatchSocket(addr netip.AddrPort) (*batchSocket, error) {
 // setup sets the socket options. TCP on the same address is bound without
 // SO_REUSEPORT and first, so a second server cannot slip in beside this one.
 func (s *batchSocket) setup() error {
-	timeout := unix.NsecToTimeval(int64(pollEvery))
-	if err := unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
-		return os.NewSyscallError("setsockopt SO_RCVTIMEO", err)
+	if err := s.setTimeouts(); err != nil {
+		return err
 	}
 	// A smaller buffer than asked for only shortens the burst that is survived. The
 	// system's limit, net.core.rmem_max, is often 2 ms of full load; who may exceed it
@@ -127,9 +138,18 @@ func (s *batchSocket) setup() error {
 	return nil
 }
 
+// setTimeouts bounds what blocks.
+func (s *batchSocket) setTimeouts() error {
+	receive, send := unix.NsecToTimeval(int64(pollEvery)), unix.NsecToTimeval(int64(sendPatience))
+	if err := unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &receive); err != nil {
+		return os.NewSyscallError("setsockopt SO_RCVTIMEO", err)
+	}
+	return os.NewSyscallError("setsockopt SO_SNDTIMEO", unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &send))
+}
+
 // inheritUDP takes a bound socket over, whoever opened it.
-func inheritUDP(f *os.File, addr netip.AddrPort) (udpSocket, error) {
-	s := &batchSocket{fd: -1, ipv6: addr.Addr().Is6(), wildcard: addr.Addr().IsUnspecified()}
+func inheritUDP(f *os.File, addr netip.AddrPort, kept bool) (udpSocket, error) {
+	s := &batchSocket{fd: -1, addr: addr, kept: kept, ipv6: addr.Addr().Is6(), wildcard: addr.Addr().IsUnspecified()}
 	var err error
 	if s.fd, err = duplicate(f); err == nil {
 		// A descriptor's mode is everybody's who has it, and others wait differently.
@@ -168,11 +188,13 @@ func (s *batchSocket) another(addr netip.AddrPort) (udpSocket, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	return &batchSocket{fd: fd, ipv6: s.ipv6, wildcard: s.wildcard}, nil
+	return &batchSocket{fd: fd, addr: addr, kept: s.kept, ipv6: s.ipv6, wildcard: s.wildcard}, nil
 }
 
 // descriptor implements udpSocket.
 func (s *batchSocket) descriptor() (*os.File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	fd, err := unix.FcntlInt(uintptr(s.fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("fcntl", err)
@@ -188,6 +210,8 @@ func sockaddr(addr netip.AddrPort) unix.Sockaddr {
 }
 
 func (s *batchSocket) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.fd >= 0 {
 		_ = unix.Close(s.fd)
 		s.fd = -1
@@ -241,21 +265,66 @@ func (b *batch) rearm(s *batchSocket, n int) {
 // through RawSyscall6, which costs the scheduler nothing; only an empty socket
 // sends it into a blocking system call, entered by Syscall6 so that a waiting
 // thread holds up neither the other goroutines nor the garbage collector.
-func (s *batchSocket) serve(server *Server, a BatchAnswerer) error {
+func (s *batchSocket) serve(server *Server, a BatchAnswerer) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	b := newBatch(s)
+	var o outage
 	for !server.deaf.Load() {
 		n, errno := s.receive(b)
 		if errno != 0 {
-			if errno == unix.EAGAIN || errno == unix.EINTR {
-				continue
-			}
-			return os.NewSyscallError("recvmmsg", errno)
+			s.bear(server, &o, errno)
+			b.rearm(s, batchSize)
+			continue
 		}
-		s.send(b, s.answer(server, b, n, a))
+		o.end()
+		s.send(server, b, s.answer(server, b, n, a))
 		b.rearm(s, n)
 	}
+}
+
+// bear does what an error of a receive calls for. The socket is opened again when it
+// has given nothing but errors for a while.
+func (s *batchSocket) bear(server *Server, o *outage, errno unix.Errno) {
+	switch errno {
+	case unix.EAGAIN: // nothing to receive
+		o.end()
+		return
+	case unix.EINTR:
+		return
+	}
+	server.stats.ReceiveErrors.Add(1)
+	server.o.Log("receive datagrams", os.NewSyscallError("recvmmsg", errno))
+	pause, lasting := o.add(server.o.Now())
+	// A descriptor that is no socket any more was lost to a fault of this process, and may
+	// be somebody else's by now: it is left alone.
+	lost := errno == unix.EBADF || errno == unix.ENOTSOCK
+	// What another process keeps open keeps its share of the clients as well, whatever is
+	// opened beside it: then there is only to try again.
+	if lost || lasting && !s.kept {
+		err := s.reopen(lost)
+		if err == nil {
+			server.stats.Reopened.Add(1)
+			return
+		}
+		server.o.Log("open a UDP socket again", err)
+	}
+	server.sleep(pause)
+}
+
+// reopen puts a new socket in the place of one that is of no use: it is bound beside it
+// first, so that the address is never free.
+func (s *batchSocket) reopen(lost bool) error {
+	fresh, err := newBatchSocket(s.addr)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !lost {
+		_ = unix.Close(s.fd)
+	}
+	s.fd, s.kept = fresh.fd, false
 	return nil
 }
 
@@ -263,6 +332,11 @@ func (s *batchSocket) receive(b *batch) (int, unix.Errno) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.in[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
 	if errno == unix.EAGAIN {
 		n, _, errno = unix.Syscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.in[0])), batchSize, unix.MSG_WAITFORONE, 0, 0)
+	}
+	if errno == 0 && b.in[0].hdr.Namelen == 0 {
+		// Nobody has sent this: a socket that was shut down gives datagrams of nothing, at
+		// once and without end.
+		return 0, unix.ESHUTDOWN
 	}
 	return int(n), errno
 }
@@ -327,21 +401,43 @@ func (s *batchSocket) answerTogether(server *Server, b *batch, first, end, ready
 	return ready
 }
 
-// send sends the first n responses. One that cannot be sent (no route, a
-// firewall's refusal) is skipped: its client asks again.
-func (s *batchSocket) send(b *batch, n int) {
+// send sends the first n responses. One that cannot be sent (no route, a firewall's
+// refusal) is skipped: its client asks again. So are all that are left when the send
+// buffer stays full.
+func (s *batchSocket) send(server *Server, b *batch, n int) {
+	waits := 0
 	for sent := 0; sent < n; {
-		done, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.out[sent])), uintptr(n-sent), unix.MSG_DONTWAIT, 0, 0)
-		if errno == unix.EAGAIN { // the send buffer is full: wait for room
-			done, _, errno = unix.Syscall6(unix.SYS_SENDMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.out[sent])), uintptr(n-sent), 0, 0, 0)
+		done, errno := s.sendmmsg(b, sent, n, unix.MSG_DONTWAIT)
+		if errno == unix.EAGAIN { // the send buffer is full: wait for room, for one of them
+			if waits == sendWaits {
+				server.stats.Unsent.Add(uint64(n - sent))
+				return
+			}
+			waits++
+			done, errno = s.sendmmsg(b, sent, sent+1, 0)
 		}
-		switch {
-		case errno == 0:
-			sent += int(done)
-		case errno != unix.EINTR:
+		switch errno {
+		case 0:
+			sent += done
+		case unix.EAGAIN, unix.EINTR: // again
+		default:
+			server.stats.Unsent.Add(1)
 			sent++
 		}
 	}
+}
+
+// sendmmsg sends responses from first to end and returns how many were. Only a call
+// that may wait is one that the scheduler has to know of; see serve.
+func (s *batchSocket) sendmmsg(b *batch, first, end int, flags uintptr) (int, unix.Errno) {
+	var n uintptr
+	var errno unix.Errno
+	if out := uintptr(unsafe.Pointer(&b.out[first])); flags&unix.MSG_DONTWAIT != 0 {
+		n, _, errno = unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(s.fd), out, uintptr(end-first), flags, 0, 0)
+	} else {
+		n, _, errno = unix.Syscall6(unix.SYS_SENDMMSG, uintptr(s.fd), out, uintptr(end-first), flags, 0, 0)
+	}
+	return int(n), errno
 }
 
 // peer reads a socket address as the kernel wrote it: family, port, address.

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"portolan.dev/cmd/internal/handover"
+	"portolan.dev/resolver/server"
 )
 
 // Options configure a Server.
@@ -31,6 +32,9 @@ type Options struct {
 	// Inherit returns what is open already for a use and an address, as handover.Sockets
 	// does; nil for nothing.
 	Inherit func(use, address string) []*os.File
+	// AcceptFailed is told of each error of a listener, which goes on. It must be safe for
+	// concurrent use and not block; nil for nobody.
+	AcceptFailed func(error)
 }
 
 // Limits of an HTTP exchange: an operator's tool asks for kilobytes and waits for
@@ -211,9 +215,20 @@ func (s *Server) serve(l net.Listener, h http.Handler) {
 	}
 	s.servers = append(s.servers, hs)
 	s.wg.Go(func() {
-		if err := hs.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		if err := hs.Serve(s.persist(l)); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			s.o.Log.Error("an admin listener has failed", "error", err)
 		}
+	})
+}
+
+// persist lets no error of the system end a listener: it would go on to be bound, with
+// nobody behind it.
+func (s *Server) persist(l net.Listener) net.Listener {
+	return server.Persist(l, time.Now, func(err error) bool { //nolint:forbidigo // how long errors last, in the system's time
+		if s.o.AcceptFailed != nil {
+			s.o.AcceptFailed(err)
+		}
+		return false
 	})
 }
 

@@ -61,6 +61,7 @@ type App struct {
 	secret          wire.CookieSecret // of this process, for cookies without a file
 	clock           *clock
 	panics, sockets quiet // lines that could fill the log
+	adminErrors     atomic.Uint64
 
 	// Long-lived: made by New, ended by Stop.
 	resolver     *resolver.Resolver
@@ -82,6 +83,7 @@ type App struct {
 	stopped      atomic.Bool
 	started      time.Time
 	confined     sandbox.Status
+	kept         bool            // a service manager keeps the sockets open
 	before       *predecessor    // nil without one
 	successor    chan *successor // who serves now
 	ending       context.Context // done when Stop has been called
@@ -104,7 +106,7 @@ func New(o Options) (*App, error) {
 		o:     o, log: o.Log, slots: compile.NewSlots(), numbering: compile.NewNumbering(),
 		started: o.Now(), confined: "off",
 		counts:    rrl.NewTable(countsSize, rand.Uint64()), //nolint:gosec // spoils guessing, guards no secret
-		successor: make(chan *successor, 1),
+		successor: make(chan *successor, 1), kept: !o.Sockets.Empty(),
 	}
 	a.ending, a.end = context.WithCancel(context.Background())
 	if o.Before != nil {
@@ -113,6 +115,7 @@ func New(o Options) (*App, error) {
 		if a.before, err = meet(o.Before, a.o.Sockets); err != nil {
 			return nil, errors.Join(err, o.Before.Close())
 		}
+		a.kept = a.before.Kept
 	}
 	if err := a.load(); err != nil {
 		if a.before != nil {
@@ -345,8 +348,9 @@ func (a *App) bind(w *World) error {
 		TCP:         func() server.Answerer { return a.resolver.Worker(resolver.TCP) },
 		TLSAnswerer: func() server.Answerer { return a.resolver.Worker(resolver.TLS) },
 		Now:         a.clock.wall, Time: a.o.Now, Idle: a.resolver.SetKeepalive, Panicked: panicked,
-		Log:     a.socketTrouble,
-		Inherit: func(u server.Use, addr netip.AddrPort) []*os.File { return a.o.Sockets.Take(string(u), addr.String()) },
+		Log:         a.socketTrouble,
+		Inherit:     func(u server.Use, addr netip.AddrPort) []*os.File { return a.o.Sockets.Take(string(u), addr.String()) },
+		InheritKept: a.kept,
 	})
 	if err != nil {
 		return err
@@ -355,7 +359,7 @@ func (a *App) bind(w *World) error {
 	a.remote.certificate.hint = a.hint
 	a.admin, err = admin.New(admin.Options{
 		Socket: w.Config.Admin.Socket, Metrics: w.Config.Admin.Metrics, Remote: a.remote.options(w.Config.Admin.TCP.Listen),
-		Gatherer: a.metrics, API: a, Log: a.log, Inherit: a.o.Sockets.Take,
+		Gatherer: a.metrics, API: a, Log: a.log, Inherit: a.o.Sockets.Take, AcceptFailed: a.adminTrouble,
 	})
 	if err != nil {
 		return errors.Join(err, a.server.Stop(context.Background()))

@@ -43,6 +43,7 @@ type metrics struct {
 	badProxy, badSource, panics, clockAhead, targets       *prometheus.Desc
 	transfers, transferOctets, transfersRunning            *prometheus.Desc
 	zoneNotifies, secondariesBehind                        *prometheus.Desc
+	socketErrors, reopened, unsent                         *prometheus.Desc
 }
 
 func newMetrics(a *App) *metrics {
@@ -89,6 +90,9 @@ func newMetrics(a *App) *metrics {
 		tcpRefused:    desc("tcp_connections_refused_total", "TCP and TLS connections closed for a limit (the idlest is), a timeout, or a failed TLS handshake.", "reason"),
 		badProxy:      desc("proxy_header_errors_total", "Connections and datagrams of a load balancer without a good PROXY header."),
 		badSource:     desc("datagrams_unanswerable_total", "Datagrams from port 0, to which nothing can be sent."),
+		socketErrors:  desc("socket_errors_total", "Errors of the system where datagrams are received (receive) and connections accepted (accept, admin); each is tried again.", "operation"),
+		reopened:      desc("sockets_reopened_total", "UDP sockets that gave nothing but errors and were opened again."),
+		unsent:        desc("responses_unsent_total", "UDP responses that the system did not send: no route, a firewall's refusal, or a link that takes nothing."),
 		panics:        desc("panics_total", "Queries that the server could not take and dropped: faults of it, to be reported."),
 		clockAhead:    desc("clock_ahead_seconds", "How far the clock of the system is ahead of that of the server, which never jumps."),
 		probeLate:     desc("probe_lateness_seconds", "How late the schedule of probes has lately run."),
@@ -144,7 +148,7 @@ func seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.queries, m.dropped, m.truncated, m.limited, m.answers, m.allDown, m.replicaUp, m.replicaRouted, m.generation, m.names,
-		m.badProxy, m.badSource, m.panics, m.clockAhead, m.targets,
+		m.socketErrors, m.reopened, m.unsent, m.badProxy, m.badSource, m.panics, m.clockAhead, m.targets,
 		m.serial, m.geoBuilt, m.geoRanges, m.tcpOpen, m.tcpTotal, m.tcpRefused, m.probeLate,
 		m.ledgerOK, m.notifyDeliveries, m.notifyQueue,
 		m.transfers, m.transferOctets, m.transfersRunning, m.zoneNotifies, m.secondariesBehind,
@@ -165,9 +169,6 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
-	}
 	gauge(m.generation, float64(s.Generation))
 	gauge(m.names, float64(s.Names.Names()))
 	if len(w.Config.Zones) <= maxReplicaSeries {
@@ -178,17 +179,8 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(m.geoBuilt, seconds(w.Table.Built()), w.Table.Source())
 	gauge(m.geoRanges, float64(w.Table.Len4()), "ipv4")
 	gauge(m.geoRanges, float64(w.Table.Len6()), "ipv6")
-	gauge(m.tcpOpen, float64(m.a.server.Open()))
-	st := m.a.server.Stats()
-	counter(m.tcpTotal, st.Accepted.Load())
-	counter(m.tcpRefused, st.EvictedFull.Load(), "full")
-	counter(m.tcpRefused, st.EvictedPrefix.Load(), "prefix")
-	counter(m.tcpRefused, st.Handshakes.Load(), "handshake")
-	counter(m.badProxy, st.BadProxy.Load())
-	counter(m.badSource, st.BadSource.Load())
-	counter(m.panics, st.Panics.Load())
+	m.collectSockets(ch)
 	gauge(m.clockAhead, time.Duration(m.a.clock.ahead.Load()).Seconds())
-	counter(m.tcpRefused, st.TimedOut.Load(), "timeout")
 	gauge(m.probeLate, m.a.monitor.Stats().Late.Seconds())
 	gauge(m.ledgerOK, bit(m.a.record.err() == nil))
 	for state, n := range targetStates(w, m.a.o.Now()) {
@@ -196,6 +188,28 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	m.collectNotify(ch)
 	m.collectTransfers(ch)
+}
+
+// collectSockets reports what the sockets count.
+func (m *metrics) collectSockets(ch chan<- prometheus.Metric) {
+	ch <- prometheus.MustNewConstMetric(m.tcpOpen, prometheus.GaugeValue, float64(m.a.server.Open()))
+	counter := func(d *prometheus.Desc, v *atomic.Uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v.Load()), labels...)
+	}
+	st := m.a.server.Stats()
+	counter(m.tcpTotal, &st.Accepted)
+	counter(m.tcpRefused, &st.EvictedFull, "full")
+	counter(m.tcpRefused, &st.EvictedPrefix, "prefix")
+	counter(m.tcpRefused, &st.Handshakes, "handshake")
+	counter(m.tcpRefused, &st.TimedOut, "timeout")
+	counter(m.socketErrors, &st.ReceiveErrors, "receive")
+	counter(m.socketErrors, &st.AcceptErrors, "accept")
+	counter(m.socketErrors, &m.a.adminErrors, "admin")
+	counter(m.reopened, &st.Reopened)
+	counter(m.unsent, &st.Unsent)
+	counter(m.badProxy, &st.BadProxy)
+	counter(m.badSource, &st.BadSource)
+	counter(m.panics, &st.Panics)
 }
 
 // The labels of the places in resolver.Totals.

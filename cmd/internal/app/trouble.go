@@ -43,3 +43,9 @@ func (a *App) socketTrouble(msg string, err error) {
 		a.log.Warn("a socket is in trouble", "trouble", msg, "error", err, "more", more)
 	}
 }
+
+// adminTrouble is told of errors of the listeners for operators.
+func (a *App) adminTrouble(err error) {
+	a.adminErrors.Add(1)
+	a.socketTrouble("accept a connection for admin", err)
+}
