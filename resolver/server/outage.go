@@ -46,12 +46,11 @@ func (o *outage) add(now time.Time) (pause time.Duration, lasting bool) {
 }
 
 // Persist returns l as a listener whose Accept goes on after every error of the system
-// until it is closed. failed is told of each error, from the goroutine that accepts; if
-// it has mended the cause, it returns true, and no time passes before the next try. It
+// until it is closed. failed is told of each error, from the goroutine that accepts. It
 // must not block. Where l has stopped listening (because another process that has the
 // socket shut it down), it listens again. Accept must not be called by several goroutines
 // at once.
-func Persist(l net.Listener, now func() time.Time, failed func(error) (mended bool)) net.Listener {
+func Persist(l net.Listener, now func() time.Time, failed func(error)) net.Listener {
 	return &persistent{Listener: l, now: now, sleep: time.Sleep, failed: failed}
 }
 
@@ -59,7 +58,7 @@ type persistent struct {
 	net.Listener
 	now    func() time.Time
 	sleep  func(time.Duration)
-	failed func(error) bool
+	failed func(error)
 	outage outage
 }
 
@@ -74,17 +73,21 @@ func (p *persistent) Accept() (net.Conn, error) {
 		if errors.Is(err, net.ErrClosed) {
 			return nil, err
 		}
-		mended := p.failed(err)
+		p.failed(err)
 		pause, lasting := p.outage.add(p.now())
 		if lasting {
 			if err := relisten(p.Listener); err != nil {
 				p.failed(err)
 			}
 		}
-		if !mended {
-			p.sleep(pause)
-		}
+		p.sleep(pause)
 	}
+}
+
+// NoDescriptors reports whether an error says that the process, or the system, has as
+// many open files as it may.
+func NoDescriptors(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 // relisten puts a socket into the state that accepts connections again. It keeps its

@@ -124,6 +124,8 @@ type Server struct {
 	// adopted answers for connections of the process before.
 	adopted func() Answerer
 	sleep   func(time.Duration) // between errors of a socket
+	// passing is held while a connection is passed on, for which it has two descriptors.
+	passing sync.Mutex
 }
 
 // Stats counts what happens to sockets and connections. All fields are monotonic.
@@ -222,6 +224,14 @@ func (s *Server) Stats() *Stats { return &s.stats }
 
 // Open returns how many TCP and TLS connections are open now.
 func (s *Server) Open() int { return s.conns.open() }
+
+// Limit sets how many TCP and TLS connections may be open at once from now on, at
+// least 1; those idle longest are closed if there are more. Safe for concurrent use.
+func (s *Server) Limit(connections int) { s.conns.limit(max(connections, 1), &s.stats) }
+
+// Spare closes the connection that has been idle longest, for its descriptor. Safe for
+// concurrent use.
+func (s *Server) Spare() { s.conns.spare(&s.stats) }
 
 // Start serves all sockets until [Server.Stop].
 func (s *Server) Start() {

@@ -41,11 +41,15 @@ func (s *Server) acceptLoop(l *net.TCPListener, a Answerer, config *tls.Config) 
 	}
 }
 
-// acceptFailed is told of each error of an accept loop.
-func (s *Server) acceptFailed(err error) (mended bool) {
+// acceptFailed is told of each error of an accept loop. Without a descriptor for a new
+// connection one that is held gives up its own, as at the limit of connections: clients
+// that hold connections must not keep out those that ask.
+func (s *Server) acceptFailed(err error) {
 	s.stats.AcceptErrors.Add(1)
 	s.o.Log("accept a connection", err)
-	return false
+	if NoDescriptors(err) {
+		s.Spare()
+	}
 }
 
 func newStreamConn(s *Server, conn *net.TCPConn, a Answerer) *streamConn {

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,6 +61,8 @@ type App struct {
 	clock           *clock
 	panics, sockets quiet // lines that could fill the log
 	adminErrors     atomic.Uint64
+	connections     atomic.Int64 // of clients that may be held
+	workers         int          // UDP sockets of each address
 
 	// Long-lived: made by New, ended by Stop.
 	resolver     *resolver.Resolver
@@ -326,10 +327,7 @@ var _ = [1]struct{}{}[resolver.BatchSize-server.BatchSize]
 // bind opens the sockets of the configuration.
 func (a *App) bind(w *World) error {
 	c := w.Config.Server
-	workers := c.Workers
-	if workers == 0 {
-		workers = runtime.GOMAXPROCS(0)
-	}
+	a.workers = workersOf(w.Config)
 	panicked := a.panicked
 	if a.o.Crash {
 		panicked = nil
@@ -338,7 +336,7 @@ func (a *App) bind(w *World) error {
 	a.certificate.current.Store(w.certificate)
 	var err error
 	a.server, err = server.New(server.Options{
-		Listen: c.Listen, Workers: workers,
+		Listen: c.Listen, Workers: a.workers,
 		Limits: server.Limits{
 			Connections: c.TCP.Connections, PerPrefix: c.TCP.PerPrefix, Pipeline: c.TCP.Pipeline,
 			Idle: c.TCP.Idle, Message: c.TCP.Message, Handshake: c.TCP.Handshake,
@@ -364,6 +362,7 @@ func (a *App) bind(w *World) error {
 	if err != nil {
 		return errors.Join(err, a.server.Stop(context.Background()))
 	}
+	a.shareDescriptors(w)
 	return nil
 }
 

@@ -43,7 +43,7 @@ type metrics struct {
 	badProxy, badSource, panics, clockAhead, targets       *prometheus.Desc
 	transfers, transferOctets, transfersRunning            *prometheus.Desc
 	zoneNotifies, secondariesBehind                        *prometheus.Desc
-	socketErrors, reopened, unsent                         *prometheus.Desc
+	socketErrors, reopened, unsent, tcpMost                *prometheus.Desc
 }
 
 func newMetrics(a *App) *metrics {
@@ -86,6 +86,7 @@ func newMetrics(a *App) *metrics {
 		geoBuilt:      desc("geo_data_timestamp_seconds", "When the location data was built.", "source"),
 		geoRanges:     desc("geo_data_ranges", "Ranges in the location data.", "family"),
 		tcpOpen:       desc("tcp_connections", "TCP and TLS connections open now."),
+		tcpMost:       desc("tcp_connections_limit", "TCP and TLS connections that may be open at once: server.tcp.connections, or fewer where the process may not open as many files."),
 		tcpTotal:      desc("tcp_connections_total", "TCP and TLS connections accepted."),
 		tcpRefused:    desc("tcp_connections_refused_total", "TCP and TLS connections closed for a limit (the idlest is), a timeout, or a failed TLS handshake.", "reason"),
 		badProxy:      desc("proxy_header_errors_total", "Connections and datagrams of a load balancer without a good PROXY header."),
@@ -149,7 +150,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.queries, m.dropped, m.truncated, m.limited, m.answers, m.allDown, m.replicaUp, m.replicaRouted, m.generation, m.names,
 		m.socketErrors, m.reopened, m.unsent, m.badProxy, m.badSource, m.panics, m.clockAhead, m.targets,
-		m.serial, m.geoBuilt, m.geoRanges, m.tcpOpen, m.tcpTotal, m.tcpRefused, m.probeLate,
+		m.serial, m.geoBuilt, m.geoRanges, m.tcpOpen, m.tcpMost, m.tcpTotal, m.tcpRefused, m.probeLate,
 		m.ledgerOK, m.notifyDeliveries, m.notifyQueue,
 		m.transfers, m.transferOctets, m.transfersRunning, m.zoneNotifies, m.secondariesBehind,
 	} {
@@ -193,6 +194,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 // collectSockets reports what the sockets count.
 func (m *metrics) collectSockets(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(m.tcpOpen, prometheus.GaugeValue, float64(m.a.server.Open()))
+	ch <- prometheus.MustNewConstMetric(m.tcpMost, prometheus.GaugeValue, float64(m.a.connections.Load()))
 	counter := func(d *prometheus.Desc, v *atomic.Uint64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v.Load()), labels...)
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"portolan.dev/resolver/server"
 )
 
 // troublePause is how often at most the log shows trouble that may come with every
@@ -44,8 +46,12 @@ func (a *App) socketTrouble(msg string, err error) {
 	}
 }
 
-// adminTrouble is told of errors of the listeners for operators.
+// adminTrouble is told of errors of the listeners for operators. Without a descriptor for
+// them a client's connection gives up its own.
 func (a *App) adminTrouble(err error) {
 	a.adminErrors.Add(1)
 	a.socketTrouble("accept a connection for admin", err)
+	if server.NoDescriptors(err) {
+		a.server.Spare()
+	}
 }
