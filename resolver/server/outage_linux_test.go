@@ -221,12 +221,25 @@ func TestABrokenSocketDoesNotHoldAStop(t *testing.T) {
 
 // A listener that another process has shut down listens again, at the same address.
 func TestAListenerThatWasShutDown(t *testing.T) {
-	free, err := net.Listen("tcp", "127.0.0.1:0") // a port of the system's choosing would go with the shutdown
-	if err != nil {
-		t.Fatal(err)
+	// A port of the system's choosing would go with the shutdown; this one is chosen by
+	// number, as in a configuration. Another program may take it first.
+	var s *Server
+	for try := 0; s == nil; try++ {
+		free, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = free.Close()
+		s, err = New(Options{
+			Listen: []netip.AddrPort{free.Addr().(*net.TCPAddr).AddrPort()}, Workers: 1, Limits: roomy, Now: time.Now,
+			UDP: func() BatchAnswerer { return new(echoes) }, TCP: func() Answerer { return echo{} }, Log: func(string, error) {},
+		})
+		if err != nil && try == 10 {
+			t.Fatal(err)
+		}
 	}
-	_ = free.Close()
-	s := start(t, roomy, free.Addr().String())
+	s.Start()
+	t.Cleanup(func() { _ = s.Stop(context.Background()) })
 	f, err := Descriptor(s.tcp[0])
 	if err != nil {
 		t.Fatal(err)
