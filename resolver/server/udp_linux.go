@@ -281,6 +281,26 @@ func (s *batchSocket) serve(server *Server, a BatchAnswerer) {
 		s.send(server, b, s.answer(server, b, n, a))
 		b.rearm(s, n)
 	}
+	s.finish(server, b, a)
+}
+
+// lastBatches bounds what is still answered of a socket that is left: more than its
+// buffer holds only under a flood.
+const lastBatches = 256
+
+// finish answers what has come already and closes the socket at once: what comes later
+// then goes to the sockets that a service manager or the next process has of the
+// address, and waits in this one if they have it, too.
+func (s *batchSocket) finish(server *Server, b *batch, a BatchAnswerer) {
+	for range lastBatches {
+		n, errno := s.poll(b)
+		if errno != 0 {
+			break
+		}
+		s.send(server, b, s.answer(server, b, n, a))
+		b.rearm(s, n)
+	}
+	s.close()
 }
 
 // bear does what an error of a receive calls for. The socket is opened again when it
@@ -328,16 +348,25 @@ func (s *batchSocket) reopen(lost bool) error {
 	return nil
 }
 
+// receive waits for datagrams, and returns how many have come.
 func (s *batchSocket) receive(b *batch) (int, unix.Errno) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.in[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
+	n, errno := s.poll(b)
 	if errno == unix.EAGAIN {
-		n, _, errno = unix.Syscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.in[0])), batchSize, unix.MSG_WAITFORONE, 0, 0)
+		var waited uintptr
+		waited, _, errno = unix.Syscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.in[0])), batchSize, unix.MSG_WAITFORONE, 0, 0)
+		n = int(waited)
 	}
 	if errno == 0 && b.in[0].hdr.Namelen == 0 {
 		// Nobody has sent this: a socket that was shut down gives datagrams of nothing, at
 		// once and without end.
 		return 0, unix.ESHUTDOWN
 	}
+	return n, errno
+}
+
+// poll receives what is there.
+func (s *batchSocket) poll(b *batch) (int, unix.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.in[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
 	return int(n), errno
 }
 

@@ -85,6 +85,7 @@ type App struct {
 	started      time.Time
 	confined     sandbox.Status
 	kept         bool            // a service manager keeps the sockets open
+	unkept       []string        // but those of these addresses
 	before       *predecessor    // nil without one
 	successor    chan *successor // who serves now
 	ending       context.Context // done when Stop has been called
@@ -158,8 +159,21 @@ func (a *App) load() error {
 	return nil
 }
 
-// dismiss closes the sockets that nobody serves.
+// inheritSockets returns the sockets that are open already for an address, and notes an
+// address that a service manager should have opened and has not.
+func (a *App) inheritSockets(u server.Use, addr netip.AddrPort) []*os.File {
+	files := a.o.Sockets.Take(string(u), addr.String())
+	if len(files) == 0 && a.kept {
+		a.unkept = append(a.unkept, string(u)+" "+addr.String())
+	}
+	return files
+}
+
+// dismiss closes the sockets that nobody serves, and says which addresses are without.
 func (a *App) dismiss() {
+	if len(a.unkept) > 0 {
+		a.log.Warn("addresses of the configuration are not among the sockets of the service manager; their queries are lost while the server restarts", "addresses", a.unkept)
+	}
 	if left := a.o.Sockets.Close(); len(left) > 0 {
 		a.log.Warn("sockets that were open at the start are not in the configuration and are closed", "sockets", left)
 	}
@@ -347,7 +361,7 @@ func (a *App) bind(w *World) error {
 		TLSAnswerer: func() server.Answerer { return a.resolver.Worker(resolver.TLS) },
 		Now:         a.clock.wall, Time: a.o.Now, Idle: a.resolver.SetKeepalive, Panicked: panicked,
 		Log:         a.socketTrouble,
-		Inherit:     func(u server.Use, addr netip.AddrPort) []*os.File { return a.o.Sockets.Take(string(u), addr.String()) },
+		Inherit:     a.inheritSockets,
 		InheritKept: a.kept,
 	})
 	if err != nil {
