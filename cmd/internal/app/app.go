@@ -56,6 +56,7 @@ type App struct {
 	numbering       *compile.Numbering
 	holds           *decide.Holds
 	shared          *activity.Table // what holds lies in; nil for the heap
+	saving          saving
 	counts          *rrl.Table
 	secret          wire.CookieSecret // of this process, for cookies without a file
 	clock           *clock

@@ -14,10 +14,6 @@ import (
 const (
 	// activitySize is how many client units are remembered: four megabytes.
 	activitySize = 200_000
-	// saveEvery is how much of the table a crash of the machine may cost, and any
-	// crash where there is no shared memory. A unit that is lost gets the nearest
-	// replica, as if there were no holds.
-	saveEvery = 30 * time.Second
 	// savedVersion is that of the saved form; others are ignored.
 	savedVersion = 1
 )
@@ -129,21 +125,5 @@ func (saved *savedHolds) each(f func(decide.Key, decide.Entry)) {
 			LastSeen: binary.BigEndian.Uint32(u[8:]), Until: binary.BigEndian.Uint32(u[12:]),
 			Region: u[16], Renewals: u[17], Protected: u[18] == 1,
 		})
-	}
-}
-
-// keepSaving saves the table now and then until ctx ends.
-func (a *App) keepSaving(ctx context.Context) {
-	tick := time.NewTicker(saveEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if err := a.saveHolds(ctx); err != nil && ctx.Err() == nil {
-				a.log.WarnContext(ctx, "what clients were given is not saved; a crash now may move some", "error", err)
-			}
-		}
 	}
 }

@@ -65,6 +65,7 @@ func (a *verbsAPI) Status() admin.Status {
 	return admin.Status{
 		Node: "ns1", Version: "v1", Generation: 3, Started: at(-48 * time.Hour), GeoSource: "City", GeoBuilt: at(-60 * 24 * time.Hour),
 		Ledger: 42, LedgerError: "disk full", Sandbox: "on: Landlock 7; reads /etc/portolan; writes /var/lib/portolan", Units: 17,
+		UnitsAtRisk: &admin.UnitsAtRisk{Reason: "state.memory names no folder", Seconds: 1.5},
 		Registries: []admin.RegistryStatus{
 			{Registry: "myregistry", Name: "myregistry.example.io.", Holds: true, Replicas: []admin.ReplicaStatus{
 				{Region: "westus", Routed: true, Up: true, State: "up", Since: new(at(-time.Hour)), Last: "401 in 3 ms", Drain: &west, Share1m: 0.25, Share10m: 1.0 / 3},
