@@ -306,11 +306,10 @@ func (s *batchSocket) finish(server *Server, b *batch, a BatchAnswerer) {
 // bear does what an error of a receive calls for. The socket is opened again when it
 // has given nothing but errors for a while.
 func (s *batchSocket) bear(server *Server, o *outage, errno unix.Errno) {
-	switch errno {
-	case unix.EAGAIN: // nothing to receive
+	if errno == unix.EAGAIN { // nothing to receive
 		o.end()
-		return
-	case unix.EINTR:
+	}
+	if errno == unix.EAGAIN || errno == unix.EINTR {
 		return
 	}
 	server.stats.ReceiveErrors.Add(1)

@@ -85,15 +85,6 @@ func newMetrics(a *App) *metrics {
 		serial:        desc("zone_serial", "SOA serial of the zone.", "zone"),
 		geoBuilt:      desc("geo_data_timestamp_seconds", "When the location data was built.", "source"),
 		geoRanges:     desc("geo_data_ranges", "Ranges in the location data.", "family"),
-		tcpOpen:       desc("tcp_connections", "TCP and TLS connections open now."),
-		tcpMost:       desc("tcp_connections_limit", "TCP and TLS connections that may be open at once: server.tcp.connections, or fewer where the process may not open as many files."),
-		tcpTotal:      desc("tcp_connections_total", "TCP and TLS connections accepted."),
-		tcpRefused:    desc("tcp_connections_refused_total", "TCP and TLS connections closed for a limit (the idlest is), a timeout, or a failed TLS handshake.", "reason"),
-		badProxy:      desc("proxy_header_errors_total", "Connections and datagrams of a load balancer without a good PROXY header."),
-		badSource:     desc("datagrams_unanswerable_total", "Datagrams from port 0, to which nothing can be sent."),
-		socketErrors:  desc("socket_errors_total", "Errors of the system where datagrams are received (receive) and connections accepted (accept, admin); each is tried again.", "operation"),
-		reopened:      desc("sockets_reopened_total", "UDP sockets that gave nothing but errors and were opened again."),
-		unsent:        desc("responses_unsent_total", "UDP responses that the system did not send: no route, a firewall's refusal, or a link that takes nothing."),
 		panics:        desc("panics_total", "Queries that the server could not take and dropped: faults of it, to be reported."),
 		clockAhead:    desc("clock_ahead_seconds", "How far the clock of the system is ahead of that of the server, which never jumps."),
 		probeLate:     desc("probe_lateness_seconds", "How late the schedule of probes has lately run."),
@@ -110,6 +101,7 @@ func newMetrics(a *App) *metrics {
 		notifyDeliveries: desc("notify_deliveries_total", "Deliveries of events to receivers, and failed attempts at them, by outcome.", "outcome"),
 		notifyQueue:      desc("notify_queue", "Deliveries of events that wait for receivers, those being tried included."),
 	}
+	m.describeSockets(desc)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "portolan_build_info", Help: "Always 1; the labels say what runs.",
 		ConstLabels: prometheus.Labels{"version": version.Version(), "go": runtime.Version()},
@@ -120,6 +112,19 @@ func newMetrics(a *App) *metrics {
 	m.reloadOK.Set(1)
 	m.reloadAt.Set(seconds(a.o.Now()))
 	return m
+}
+
+// describeSockets names what the sockets count.
+func (m *metrics) describeSockets(desc func(name, help string, labels ...string) *prometheus.Desc) {
+	m.tcpOpen = desc("tcp_connections", "TCP and TLS connections open now.")
+	m.tcpTotal = desc("tcp_connections_total", "TCP and TLS connections accepted.")
+	m.tcpRefused = desc("tcp_connections_refused_total", "TCP and TLS connections closed for a limit (the idlest is), a timeout, or a failed TLS handshake.", "reason")
+	m.badProxy = desc("proxy_header_errors_total", "Connections and datagrams of a load balancer without a good PROXY header.")
+	m.badSource = desc("datagrams_unanswerable_total", "Datagrams from port 0, to which nothing can be sent.")
+	m.tcpMost = desc("tcp_connections_limit", "TCP and TLS connections that may be open at once: server.tcp.connections, or fewer where the process may not open as many files.")
+	m.socketErrors = desc("socket_errors_total", "Errors of the system where datagrams are received (receive) and connections accepted (accept, admin); each is tried again.", "operation")
+	m.reopened = desc("sockets_reopened_total", "UDP sockets that gave nothing but errors and were opened again.")
+	m.unsent = desc("responses_unsent_total", "UDP responses that the system did not send: no route, a firewall's refusal, or a link that takes nothing.")
 }
 
 // probed counts one result; the monitor calls it from many goroutines.

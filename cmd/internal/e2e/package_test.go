@@ -150,7 +150,7 @@ func TestMaintainerScripts(t *testing.T) {
 			}
 		}
 		o := run(t, nil, "unshare", "--mount", "sh", "-c",
-			"mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system && PATH="+dir+":$PATH exec sh "+filepath.Join(scripts, tt.script)+" "+tt.args)
+			"mount -t tmpfs none /run && mkdir -p /run/systemd/system && PATH="+dir+":$PATH exec sh "+filepath.Join(scripts, tt.script)+" "+tt.args)
 		calls, _ := os.ReadFile(filepath.Join(dir, "calls")) // none for none
 		if o.code != 0 || string(calls) != tt.want || !strings.Contains(o.text, tt.warning) || tt.warning == "" && o.text != "" {
 			t.Errorf("%s %s with %q: exit code %d, %s\ncalls:\n%swant:\n%s", tt.script, tt.args, tt.state, o.code, o.text, calls, tt.want)

@@ -60,8 +60,8 @@ func ownEtc(t *testing.T) string {
 	script := `#!/bin/sh
 set -e
 cp /etc/resolv.conf /etc/passwd "$0.etc/"
-mount -t tmpfs tmpfs /etc
-mount -t tmpfs tmpfs /run
+mount -t tmpfs none /etc
+mount -t tmpfs none /run
 cp "$0.etc/"* /etc/
 printf '127.0.0.1 localhost\n' > /etc/hosts
 printf 'hosts: files dns\n' > /etc/nsswitch.conf

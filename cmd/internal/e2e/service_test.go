@@ -232,6 +232,7 @@ func TestSocketActivation(t *testing.T) {
 type repeater struct{ asked, repeated, lost atomic.Int64 }
 
 func (a *repeater) run(t *testing.T, addr string, done <-chan struct{}) {
+	t.Helper()
 	msg, buf := query(exampleName, dns.TypeA), make([]byte, 2048)
 	pace := time.NewTicker(time.Millisecond)
 	defer pace.Stop()
