@@ -95,7 +95,7 @@ func NoDescriptors(err error) bool {
 func relisten(l net.Listener) error {
 	c, ok := l.(syscall.Conn)
 	if !ok {
-		return nil // TLS and the like, over a listener that does this itself
+		return nil // it has no socket
 	}
 	raw, err := c.SyscallConn()
 	if err != nil {

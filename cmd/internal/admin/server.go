@@ -217,7 +217,7 @@ func (s *Server) Start() {
 	if s.metrics != nil {
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", promhttp.HandlerFor(s.o.Gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
-		s.serve(netutil.LimitListener(s.metrics, maxCollectors), mux)
+		s.serve(around(s.metrics, netutil.LimitListener(s.metrics, maxCollectors)), mux)
 	}
 	if s.socket != nil {
 		s.unlink(true) // also if it was inherited
@@ -250,6 +250,19 @@ func (s *Server) persist(l net.Listener) net.Listener {
 			s.o.AcceptFailed(err)
 		}
 	})
+}
+
+// around returns outer, a listener that accepts from inner, with the socket of inner: one
+// that has failed for long is made to listen again there.
+func around(inner, outer net.Listener) net.Listener {
+	c, ok := inner.(syscall.Conn)
+	if !ok {
+		return outer
+	}
+	return struct {
+		net.Listener
+		syscall.Conn
+	}{outer, c}
 }
 
 // Stop ends the streams, lets other requests finish until ctx is done, and closes

@@ -227,6 +227,31 @@ func TestSocketActivation(t *testing.T) {
 	}
 }
 
+// TestSocketsAreKeptAcrossAnUpgrade: the next process knows as well that a service manager
+// holds the sockets, and warns of an address that is new.
+func TestSocketsAreKeptAcrossAnUpgrade(t *testing.T) {
+	t.Parallel()
+	h := holdSockets(t, true)
+	s := h.begin(t)
+	s.waitLog(0, "msg=serving")
+	config, err := os.ReadFile(h.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const fresh = "127.0.0.3"
+	text := strings.Replace(string(config), `"127.0.0.1:0"]`, `"127.0.0.1:0", "`+fresh+`:0"]`, 1)
+	if err := os.WriteFile(h.path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	from := s.log.len()
+	must(t, nil, portolan(t), "upgrade", "--socket", filepath.Join(filepath.Dir(h.path), "admin.sock"))
+	s.follow(from)
+	line := s.waitLog(from, "not among the sockets of the service manager")
+	if !strings.Contains(line, fresh) || strings.Contains(line, h.addr) {
+		t.Error(line)
+	}
+}
+
 // repeater asks again and again, each query from a socket of its own and repeated every
 // second until it is answered, as a resolver does.
 type repeater struct{ asked, repeated, lost atomic.Int64 }
