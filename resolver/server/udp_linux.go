@@ -171,7 +171,7 @@ func (s *batchSocket) receive(b *batch) (int, unix.Errno) {
 	return n, errno
 }
 
-// poll receives what is there.
+// poll receives without waiting.
 func (s *batchSocket) poll(b *batch) (int, unix.Errno) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.in[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
 	return int(n), errno

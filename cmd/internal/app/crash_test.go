@@ -87,7 +87,7 @@ func TestDecisionTakesEffectWhileTheServerIsDown(t *testing.T) {
 }
 
 // Without shared memory, who was answered is saved within seconds: a process that is
-// killed and started with another configuration holds them. Status says what is at risk.
+// killed and started with another configuration holds them. Status says how much is at risk.
 func TestCrashWithoutSharedMemory(t *testing.T) {
 	t.Parallel()
 	settings := strings.NewReplacer("idle: 2s, hold: 2s", "idle: 60s, hold: 60s", "state: {dir: DIR/state", `state: {memory: "", dir: DIR/state`)

@@ -10,7 +10,7 @@ import (
 	"portolan.dev/health"
 )
 
-// What a process opens beside what is counted one by one.
+// What a process opens apart from all that is counted one by one.
 const (
 	// ownDescriptors are the streams of the process, the ledger, the files of a reload,
 	// the runtime's, deliveries of events, and those that look-ups hold.

@@ -16,7 +16,7 @@ func descriptorLimit() (int, bool) {
 	return int(min(l.Cur, math.MaxInt32)), true
 }
 
-// raiseDescriptors is descriptorLimit once the limit is what is needed, where this
+// raiseDescriptors is descriptorLimit once the limit is as high as needed, where this
 // process may raise it (CAP_SYS_RESOURCE). The next process of an upgrade inherits it, and
 // so do programs that probe.
 func raiseDescriptors(need int) (int, bool) {
