@@ -44,6 +44,29 @@ func (t *connTable) add(c *streamConn, stats *Stats) {
 	t.adjust()
 }
 
+// limit sets how many connections may be open at once, and closes the idlest ones of
+// those that are too many.
+func (t *connTable) limit(most int, stats *Stats) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.limits.Connections = most
+	for t.all.Len() > most {
+		stats.EvictedFull.Add(1)
+		t.evict(t.all)
+	}
+	t.adjust()
+}
+
+// spare closes the idlest connection, if there is one.
+func (t *connTable) spare(stats *Stats) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.all.Len() > 0 {
+		stats.EvictedFull.Add(1)
+		t.evict(t.all)
+	}
+}
+
 // settle counts a connection for the prefix of its client, once that is known.
 func (t *connTable) settle(c *streamConn, stats *Stats) {
 	t.mu.Lock()

@@ -27,3 +27,9 @@ func Descriptor(c syscall.Conn) (*os.File, error) {
 	}
 	return os.NewFile(uintptr(fd), "socket"), nil
 }
+
+// backlog is more than any system allows, which then takes the most that it does.
+const backlog = 65535
+
+// listen makes a bound socket accept connections.
+func listen(fd uintptr) error { return os.NewSyscallError("listen", unix.Listen(int(fd), backlog)) }

@@ -86,11 +86,20 @@ func TestNeverFragments(t *testing.T) {
 	}
 }
 
-// A server without file descriptors goes on answering over UDP, and takes connections
-// again once there are some.
+// A server without file descriptors goes on answering over UDP, and takes a new
+// connection in the place of one that is only held.
 func TestNoFileDescriptors(t *testing.T) {
 	var logged atomic.Int64
 	s := startWith(t, Options{Limits: roomy, Log: func(string, error) { logged.Add(1) }}, "127.0.0.1:0")
+	// One for the new connection, and one for the wait behind it: the system wants a free
+	// descriptor before it looks whether there is a connection at all.
+	held := []*net.TCPConn{dialTCP(t, s), dialTCP(t, s)}
+	for _, conn := range held {
+		_, _ = conn.Write(framed("query"))
+		if _, err := io.ReadFull(conn, make([]byte, 7)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	udp, err := net.Dial("udp", s.Addrs()[0].String())
 	if err != nil {
 		t.Fatal(err)
@@ -130,8 +139,11 @@ func TestNoFileDescriptors(t *testing.T) {
 			t.Fatalf("UDP: %d octets, %v", n, err)
 		}
 	}
-	restore()
 	if _, err := io.ReadFull(conn, make([]byte, 7)); err != nil {
-		t.Errorf("TCP, when there are descriptors again: %v", err)
+		t.Errorf("TCP, beside an idle connection that makes room: %v", err)
+	}
+	restore()
+	for _, conn := range held {
+		expectClosed(t, conn, "held without asking")
 	}
 }

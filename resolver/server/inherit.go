@@ -104,7 +104,7 @@ func (s *Server) listenUDP(addr netip.AddrPort) ([]udpSocket, error) {
 			continue
 		}
 		var u udpSocket
-		if u, err = inheritUDP(f, addr); err == nil {
+		if u, err = inheritUDP(f, addr, s.o.InheritKept); err == nil {
 			sockets = append(sockets, u)
 		}
 	}

@@ -113,25 +113,13 @@ func TestWhatCannotBeSentIsSkipped(t *testing.T) {
 	b.names[1][3] = 1 // so that it is answered
 	n := s.answer(&Server{o: Options{Time: time.Now}}, b, 3, new(echoes))
 	b.names[1][3] = 0
-	s.send(b, n)
+	s.send(&Server{}, b, n)
 	_ = client.SetReadDeadline(deadline())
 	for _, want := range []string{"first", "third"} {
 		buf := make([]byte, 10)
 		if n, err := client.Read(buf); err != nil || string(buf[:n]) != want {
 			t.Errorf("%q, %v, want %q", buf[:n], err, want)
 		}
-	}
-}
-
-// A socket that fails ends its loop with what the system says of it.
-func TestABrokenSocketEndsItsLoop(t *testing.T) {
-	s, err := newBatchSocket(netip.MustParseAddrPort("127.0.0.1:0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.close()
-	if err := s.serve(&Server{o: Options{Time: time.Now}}, new(echoes)); err == nil {
-		t.Error("no error of a closed socket")
 	}
 }
 
@@ -165,5 +153,48 @@ func TestSignalsAreBorne(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	}
+}
+
+// What has come when the server stops is answered, and what comes afterwards waits for
+// those that go on with the address.
+func TestTheLastDatagramsAreAnswered(t *testing.T) {
+	s, err := newBatchSocket(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := s.descriptor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	bound, err := unix.Getsockname(s.fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := net.DialUDP("udp4", nil, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: bound.(*unix.SockaddrInet4).Port})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	const queries = 3 * batchSize
+	for range queries {
+		_, _ = client.Write([]byte("query"))
+	}
+	server := &Server{o: Options{Time: time.Now}}
+	server.deaf.Store(true)
+	s.serve(server, new(echoes))
+	if s.fd >= 0 {
+		t.Error("the socket is still open")
+	}
+	for i := range queries {
+		_ = client.SetReadDeadline(deadline())
+		if _, err := client.Read(make([]byte, 10)); err != nil {
+			t.Fatalf("query %d: %v", i, err)
+		}
+	}
+	_, _ = client.Write([]byte("later"))
+	if n, _, err := unix.Recvfrom(int(other.Fd()), make([]byte, 10), 0); err != nil || n != 5 {
+		t.Errorf("after the end: %d octets, %v", n, err)
 	}
 }

@@ -90,6 +90,9 @@ func (c *streamConn) giving() *func(Connection) error {
 // passOn gives the connection to the next process. Its descriptor there is another
 // one: that this one is closed then means nothing to the client.
 func (c *streamConn) passOn(give func(Connection) error) bool {
+	// One at a time: all at once would take twice the descriptors that there are.
+	c.s.passing.Lock()
+	defer c.s.passing.Unlock()
 	f, err := Descriptor(c.raw)
 	if err == nil {
 		err = give(Connection{File: f, From: c.from, Received: c.in, Served: c.served})

@@ -79,7 +79,10 @@ type Options struct {
 	// opened: a service manager, or the process before. They are the server's from then
 	// on. What it has none for is bound; nil for nothing at all.
 	Inherit func(u Use, addr netip.AddrPort) []*os.File
-	Limits  Limits
+	// InheritKept says that who has opened them keeps them open, as a service manager
+	// does: then none that fails can be replaced by a new one.
+	InheritKept bool
+	Limits      Limits
 	// UDP returns what answers for one receiving goroutine, TCP and TLSAnswerer for
 	// all connections of one listener.
 	UDP              func() BatchAnswerer
@@ -120,9 +123,12 @@ type Server struct {
 	give atomic.Pointer[func(Connection) error]
 	// adopted answers for connections of the process before.
 	adopted func() Answerer
+	sleep   func(time.Duration) // between errors of a socket
+	// passing is held while a connection is passed on, for which it has two descriptors.
+	passing sync.Mutex
 }
 
-// Stats counts what happens to connections. All fields are monotonic.
+// Stats counts what happens to sockets and connections. All fields are monotonic.
 type Stats struct {
 	Accepted, TimedOut atomic.Uint64
 	// EvictedFull and EvictedPrefix are connections closed for a new one when all, or
@@ -133,12 +139,16 @@ type Stats struct {
 	// BadSource datagrams from port 0.
 	BadProxy, BadSource atomic.Uint64
 	Panics              atomic.Uint64
+	// ReceiveErrors and AcceptErrors are errors of the system at UDP sockets and
+	// listeners, and Reopened the UDP sockets that were opened again for them.
+	ReceiveErrors, AcceptErrors, Reopened atomic.Uint64
+	Unsent                                atomic.Uint64 // UDP responses that the system did not take
 }
 
 // udpSocket is one bound UDP socket and its receive loop.
 type udpSocket interface {
-	// serve answers until the socket is closed or stop reports true.
-	serve(s *Server, a BatchAnswerer) error
+	// serve answers until the server is deaf, whatever errors there are.
+	serve(s *Server, a BatchAnswerer)
 	// another returns a socket for one more receive loop of an inherited address.
 	another(addr netip.AddrPort) (udpSocket, error)
 	// descriptor returns the socket once more, for another process.
@@ -149,7 +159,7 @@ type udpSocket interface {
 // New binds all sockets and serves none of them yet. On error nothing stays
 // bound.
 func New(o Options) (*Server, error) {
-	s := &Server{o: o, adopted: sync.OnceValue(o.TCP)}
+	s := &Server{o: o, adopted: sync.OnceValue(o.TCP), sleep: time.Sleep}
 	if s.o.Time == nil {
 		s.o.Time = o.Now
 	}
@@ -215,6 +225,14 @@ func (s *Server) Stats() *Stats { return &s.stats }
 // Open returns how many TCP and TLS connections are open now.
 func (s *Server) Open() int { return s.conns.open() }
 
+// Limit sets how many TCP and TLS connections may be open at once from now on, at
+// least 1; those idle longest are closed if there are more. Safe for concurrent use.
+func (s *Server) Limit(connections int) { s.conns.limit(max(connections, 1), &s.stats) }
+
+// Spare closes the connection that has been idle longest, for its descriptor. Safe for
+// concurrent use.
+func (s *Server) Spare() { s.conns.spare(&s.stats) }
+
 // Start serves all sockets until [Server.Stop].
 func (s *Server) Start() {
 	for _, u := range s.udp {
@@ -222,9 +240,7 @@ func (s *Server) Start() {
 		s.loops.Add(1)
 		s.wg.Go(func() {
 			defer s.loops.Done()
-			if err := u.serve(s, a); err != nil && !s.deaf.Load() {
-				s.o.Log("a UDP socket has failed and is closed", err)
-			}
+			u.serve(s, a)
 		})
 	}
 	for _, l := range s.tcp {

@@ -23,27 +23,32 @@ const (
 	// waiting, so a connection holds readSize + writeSize + 64 KiB at the very most,
 	// and TLS some 40 KiB besides.
 	writeSize = 16 << 10
-	// acceptPause keeps a server that is out of file descriptors from spinning.
-	acceptPause = 20 * time.Millisecond
 )
 
 // acceptLoop takes connections; config is nil for TCP without TLS.
 func (s *Server) acceptLoop(l *net.TCPListener, a Answerer, config *tls.Config) {
+	in := Persist(l, s.o.Now, s.acceptFailed)
 	for {
-		conn, err := l.AcceptTCP()
+		conn, err := in.Accept()
 		if err != nil {
-			if s.deaf.Load() || errors.Is(err, net.ErrClosed) {
-				return
-			}
-			s.o.Log("accept a connection", err)
-			time.Sleep(acceptPause)
-			continue
+			return
 		}
-		c := newStreamConn(s, conn, a)
+		c := newStreamConn(s, conn.(*net.TCPConn), a)
 		c.secure = config != nil
 		s.conns.add(c, &s.stats)
 		s.stats.Accepted.Add(1)
 		s.take(c, func() bool { return c.begin(config) })
+	}
+}
+
+// acceptFailed is told of each error of an accept loop. Without a descriptor for a new
+// connection one that is held gives up its own, as at the limit of connections: clients
+// that hold connections must not keep out those that ask.
+func (s *Server) acceptFailed(err error) {
+	s.stats.AcceptErrors.Add(1)
+	s.o.Log("accept a connection", err)
+	if NoDescriptors(err) {
+		s.Spare()
 	}
 }
 

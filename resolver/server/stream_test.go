@@ -267,3 +267,40 @@ func TestStreamProxyHeaders(t *testing.T) {
 		t.Errorf("%v, %v", from, ok)
 	}
 }
+
+// A lower limit closes the idlest connections, and holds for new ones.
+func TestLimit(t *testing.T) {
+	s := start(t, roomy, "127.0.0.1:0")
+	var conns []*net.TCPConn
+	for range 4 {
+		conn := dialTCP(t, s)
+		_, _ = conn.Write(framed("query"))
+		if _, err := io.ReadFull(conn, make([]byte, 7)); err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+	}
+	s.Limit(2)
+	for _, conn := range conns[:2] {
+		expectClosed(t, conn, "too many")
+	}
+	conns = append(conns, dialTCP(t, s))
+	_, _ = conns[4].Write(framed("query"))
+	if _, err := io.ReadFull(conns[4], make([]byte, 7)); err != nil {
+		t.Fatal(err)
+	}
+	expectClosed(t, conns[2], "too many")
+	s.Spare()
+	expectClosed(t, conns[3], "the idlest")
+	if open, evicted := s.Open(), s.stats.EvictedFull.Load(); open > 1 || evicted != 4 {
+		t.Errorf("%d open, %d evicted", open, evicted)
+	}
+	s.Spare()
+	s.Spare() // with none left
+	s.Limit(0)
+	conn := dialTCP(t, s)
+	_, _ = conn.Write(framed("query"))
+	if _, err := io.ReadFull(conn, make([]byte, 7)); err != nil {
+		t.Errorf("there is room for one at least: %v", err)
+	}
+}

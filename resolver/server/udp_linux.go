@@ -2,8 +2,6 @@ package server
 
 import (
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"net/netip"
 	"os"
 	"runtime"
@@ -29,9 +27,11 @@ const (
 	cacheLines = 3 * 64
 	// pollEvery is how long a blocked receive may take to notice a stop.
 	pollEvery = 200 * time.Millisecond
-	// receiveBuffer asks for room for a burst of some thousand queries; the
-	// system may give less.
-	receiveBuffer = 4 << 20
+	// sendPatience is how long one response may wait for room in the send buffer, and
+	// sendWaits how often a batch may: a link that takes nothing must keep a worker
+	// neither from its queries for long nor from a stop.
+	sendPatience = 50 * time.Millisecond
+	sendWaits    = 4
 	// controlSize holds one packet-info control message, of either family.
 	controlSize = 64
 )
@@ -40,158 +40,6 @@ const (
 type mmsghdr struct {
 	hdr unix.Msghdr
 	len uint32
-}
-
-// batchSocket is one UDP socket that moves datagrams in batches.
-type batchSocket struct {
-	fd       int
-	ipv6     bool
-	wildcard bool // bound to all addresses: responses must name the one asked
-}
-
-// listenUDP binds n sockets to addr, among which the system spreads datagrams.
-func listenUDP(addr netip.AddrPort, n int) ([]udpSocket, error) {
-	sockets := make([]udpSocket, 0, n)
-	for range max(n, 1) {
-		s, err := newBatchSocket(addr)
-		if err != nil {
-			for _, open := range sockets {
-				open.close()
-			}
-			return nil, err
-		}
-		sockets = append(sockets, s)
-	}
-	return sockets, nil
-}
-
-func newBatchSocket(addr netip.AddrPort) (*batchSocket, error) {
-	s := &batchSocket{ipv6: addr.Addr().Is6(), wildcard: addr.Addr().IsUnspecified()}
-	family := unix.AF_INET
-	if s.ipv6 {
-		family = unix.AF_INET6
-	}
-	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, os.NewSyscallError("socket", err)
-	}
-	s.fd = fd
-	if s.ipv6 {
-		err = os.NewSyscallError("setsockopt IPV6_V6ONLY", unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1))
-	}
-	if err == nil {
-		err = s.setup()
-	}
-	if err != nil {
-		s.close()
-		return nil, err
-	}
-	if err := unix.Bind(fd, sockaddr(addr)); err != nil {
-		s.close()
-		return nil, os.NewSyscallError("bind", err)
-	}
-	return s, nil
-}
-
-// setup sets the socket options. TCP on the same address is bound without
-// SO_REUSEPORT and first, so a second server cannot slip in beside this one.
-func (s *batchSocket) setup() error {
-	timeout := unix.NsecToTimeval(int64(pollEvery))
-	if err := unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
-		return os.NewSyscallError("setsockopt SO_RCVTIMEO", err)
-	}
-	// A smaller buffer than asked for only shortens the burst that is survived. The
-	// system's limit, net.core.rmem_max, is often 2 ms of full load; who may exceed it
-	// does.
-	if unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
-		_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
-	}
-	set := []struct{ level, name, value int }{{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1}}
-	// Forged path MTU messages must not make this server fragment, RFC 9715
-	// section 3.1.
-	if s.ipv6 {
-		set = append(set, struct{ level, name, value int }{unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_OMIT})
-	} else {
-		set = append(set, struct{ level, name, value int }{unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_OMIT})
-	}
-	if s.wildcard && s.ipv6 {
-		set = append(set, struct{ level, name, value int }{unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1})
-	} else if s.wildcard {
-		set = append(set, struct{ level, name, value int }{unix.IPPROTO_IP, unix.IP_PKTINFO, 1})
-	}
-	for _, o := range set {
-		if err := unix.SetsockoptInt(s.fd, o.level, o.name, o.value); err != nil {
-			return os.NewSyscallError(fmt.Sprintf("setsockopt %d/%d", o.level, o.name), err)
-		}
-	}
-	return nil
-}
-
-// inheritUDP takes a bound socket over, whoever opened it.
-func inheritUDP(f *os.File, addr netip.AddrPort) (udpSocket, error) {
-	s := &batchSocket{fd: -1, ipv6: addr.Addr().Is6(), wildcard: addr.Addr().IsUnspecified()}
-	var err error
-	if s.fd, err = duplicate(f); err == nil {
-		// A descriptor's mode is everybody's who has it, and others wait differently.
-		err = os.NewSyscallError("fcntl", unix.SetNonblock(s.fd, false))
-	}
-	if err == nil && s.ipv6 && s.wildcard {
-		var only int
-		if only, err = unix.GetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY); err == nil && only == 0 {
-			err = errors.New("the socket takes IPv4, too: give it BindIPv6Only=ipv6-only, and IPv4 a socket of its own")
-		}
-	}
-	if err == nil {
-		err = s.setup()
-	}
-	if err != nil {
-		s.close()
-		return nil, err
-	}
-	return s, nil
-}
-
-// duplicate returns the descriptor of f once more, and closes f.
-func duplicate(f *os.File) (int, error) {
-	defer f.Close()
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	return fd, os.NewSyscallError("fcntl", err)
-}
-
-// another returns a socket like s that receives beside it: one of its own, or where
-// that cannot be had the same again.
-func (s *batchSocket) another(addr netip.AddrPort) (udpSocket, error) {
-	if own, err := newBatchSocket(addr); err == nil {
-		return own, nil
-	}
-	fd, err := unix.FcntlInt(uintptr(s.fd), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	return &batchSocket{fd: fd, ipv6: s.ipv6, wildcard: s.wildcard}, nil
-}
-
-// descriptor implements udpSocket.
-func (s *batchSocket) descriptor() (*os.File, error) {
-	fd, err := unix.FcntlInt(uintptr(s.fd), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	return os.NewFile(uintptr(fd), "udp"), nil
-}
-
-func sockaddr(addr netip.AddrPort) unix.Sockaddr {
-	if addr.Addr().Is6() {
-		return &unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16()}
-	}
-	return &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}
-}
-
-func (s *batchSocket) close() {
-	if s.fd >= 0 {
-		_ = unix.Close(s.fd)
-		s.fd = -1
-	}
 }
 
 // batch is the memory of one receive loop: queries in, responses out, and the
@@ -241,29 +89,91 @@ func (b *batch) rearm(s *batchSocket, n int) {
 // through RawSyscall6, which costs the scheduler nothing; only an empty socket
 // sends it into a blocking system call, entered by Syscall6 so that a waiting
 // thread holds up neither the other goroutines nor the garbage collector.
-func (s *batchSocket) serve(server *Server, a BatchAnswerer) error {
+func (s *batchSocket) serve(server *Server, a BatchAnswerer) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	b := newBatch(s)
+	var o outage
 	for !server.deaf.Load() {
 		n, errno := s.receive(b)
 		if errno != 0 {
-			if errno == unix.EAGAIN || errno == unix.EINTR {
-				continue
-			}
-			return os.NewSyscallError("recvmmsg", errno)
+			s.bear(server, &o, errno)
+			b.rearm(s, batchSize)
+			continue
 		}
-		s.send(b, s.answer(server, b, n, a))
+		o.end()
+		s.send(server, b, s.answer(server, b, n, a))
 		b.rearm(s, n)
 	}
-	return nil
+	s.finish(server, b, a)
 }
 
-func (s *batchSocket) receive(b *batch) (int, unix.Errno) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.in[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
-	if errno == unix.EAGAIN {
-		n, _, errno = unix.Syscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.in[0])), batchSize, unix.MSG_WAITFORONE, 0, 0)
+// lastBatches bounds what is still answered of a socket that is left: more than its
+// buffer holds only under a flood.
+const lastBatches = 256
+
+// finish answers what has come already and closes the socket at once: what comes later
+// then goes to the sockets that a service manager or the next process has of the
+// address, and waits in this one if they have it, too.
+func (s *batchSocket) finish(server *Server, b *batch, a BatchAnswerer) {
+	for range lastBatches {
+		n, errno := s.poll(b)
+		if errno != 0 {
+			break
+		}
+		s.send(server, b, s.answer(server, b, n, a))
+		b.rearm(s, n)
 	}
+	s.close()
+}
+
+// bear does what an error of a receive calls for. The socket is opened again when it
+// has given nothing but errors for a while.
+func (s *batchSocket) bear(server *Server, o *outage, errno unix.Errno) {
+	if errno == unix.EAGAIN { // nothing to receive
+		o.end()
+	}
+	if errno == unix.EAGAIN || errno == unix.EINTR {
+		return
+	}
+	server.stats.ReceiveErrors.Add(1)
+	server.o.Log("receive datagrams", os.NewSyscallError("recvmmsg", errno))
+	pause, lasting := o.add(server.o.Now())
+	// A descriptor that is no socket any more was lost to a fault of this process, and may
+	// be somebody else's by now: it is left alone.
+	lost := errno == unix.EBADF || errno == unix.ENOTSOCK
+	// What another process keeps open keeps its share of the clients as well, whatever is
+	// opened beside it: then there is only to try again.
+	if lost || lasting && !s.kept {
+		err := s.reopen(lost)
+		if err == nil {
+			server.stats.Reopened.Add(1)
+			return
+		}
+		server.o.Log("open a UDP socket again", err)
+	}
+	server.sleep(pause)
+}
+
+// receive waits for datagrams, and returns how many have come.
+func (s *batchSocket) receive(b *batch) (int, unix.Errno) {
+	n, errno := s.poll(b)
+	if errno == unix.EAGAIN {
+		var waited uintptr
+		waited, _, errno = unix.Syscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.in[0])), batchSize, unix.MSG_WAITFORONE, 0, 0)
+		n = int(waited)
+	}
+	if errno == 0 && b.in[0].hdr.Namelen == 0 {
+		// Nobody has sent this: a socket that was shut down gives datagrams of nothing, at
+		// once and without end.
+		return 0, unix.ESHUTDOWN
+	}
+	return n, errno
+}
+
+// poll receives without waiting.
+func (s *batchSocket) poll(b *batch) (int, unix.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.in[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
 	return int(n), errno
 }
 
@@ -327,21 +237,43 @@ func (s *batchSocket) answerTogether(server *Server, b *batch, first, end, ready
 	return ready
 }
 
-// send sends the first n responses. One that cannot be sent (no route, a
-// firewall's refusal) is skipped: its client asks again.
-func (s *batchSocket) send(b *batch, n int) {
+// send sends the first n responses. One that cannot be sent (no route, a firewall's
+// refusal) is skipped: its client asks again. So are all that are left when the send
+// buffer stays full.
+func (s *batchSocket) send(server *Server, b *batch, n int) {
+	waits := 0
 	for sent := 0; sent < n; {
-		done, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.out[sent])), uintptr(n-sent), unix.MSG_DONTWAIT, 0, 0)
-		if errno == unix.EAGAIN { // the send buffer is full: wait for room
-			done, _, errno = unix.Syscall6(unix.SYS_SENDMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.out[sent])), uintptr(n-sent), 0, 0, 0)
+		done, errno := s.sendmmsg(b, sent, n, unix.MSG_DONTWAIT)
+		if errno == unix.EAGAIN { // the send buffer is full: wait for room, for one of them
+			if waits == sendWaits {
+				server.stats.Unsent.Add(uint64(n - sent))
+				return
+			}
+			waits++
+			done, errno = s.sendmmsg(b, sent, sent+1, 0)
 		}
-		switch {
-		case errno == 0:
-			sent += int(done)
-		case errno != unix.EINTR:
+		switch errno {
+		case 0:
+			sent += done
+		case unix.EAGAIN, unix.EINTR: // again
+		default:
+			server.stats.Unsent.Add(1)
 			sent++
 		}
 	}
+}
+
+// sendmmsg sends responses from first to end and returns how many were. Only a call
+// that may wait is one that the scheduler has to know of; see serve.
+func (s *batchSocket) sendmmsg(b *batch, first, end int, flags uintptr) (int, unix.Errno) {
+	var n uintptr
+	var errno unix.Errno
+	if flags&unix.MSG_DONTWAIT != 0 {
+		n, _, errno = unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.out[first])), uintptr(end-first), flags, 0, 0)
+	} else {
+		n, _, errno = unix.Syscall6(unix.SYS_SENDMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.out[first])), uintptr(end-first), flags, 0, 0)
+	}
+	return int(n), errno
 }
 
 // peer reads a socket address as the kernel wrote it: family, port, address.

@@ -30,21 +30,38 @@ func listenUDP(addr netip.AddrPort, _ int) ([]udpSocket, error) {
 // pollEvery is how long a blocked receive may take to notice a stop.
 const pollEvery = 200 * time.Millisecond
 
-func (s *portableSocket) serve(server *Server, a BatchAnswerer) error {
+func (s *portableSocket) serve(server *Server, a BatchAnswerer) {
 	in, out := make([]byte, 4096), make([]byte, 0, 65535)
+	var o outage
 	for !server.deaf.Load() {
-		if err := s.conn.SetReadDeadline(server.o.Now().Add(pollEvery)); err != nil {
-			return err
+		err := s.conn.SetReadDeadline(server.o.Now().Add(pollEvery))
+		if err == nil {
+			err = s.receive(server, a, in, out)
 		}
-		n, from, err := s.conn.ReadFromUDPAddrPort(in)
-		if err != nil {
-			if e, ok := err.(net.Error); ok && e.Timeout() {
-				continue
-			}
-			return err
+		if e, ok := err.(net.Error); err == nil || ok && e.Timeout() { //nolint:errorlint // package net wraps nothing here
+			o.end()
+			continue
 		}
-		if reply := answerOne(server, a, out, in[:n], from); len(reply) > 0 {
-			_, _ = s.conn.WriteToUDPAddrPort(reply, from) // a lost response is the client's to ask again
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		// Without SO_REUSEPORT nothing can be bound beside the socket: it is tried again.
+		server.stats.ReceiveErrors.Add(1)
+		server.o.Log("receive a datagram", err)
+		pause, _ := o.add(server.o.Now())
+		server.sleep(pause)
+	}
+}
+
+// receive answers one datagram.
+func (s *portableSocket) receive(server *Server, a BatchAnswerer, in, out []byte) error {
+	n, from, err := s.conn.ReadFromUDPAddrPort(in)
+	if err != nil {
+		return err
+	}
+	if reply := answerOne(server, a, out, in[:n], from); len(reply) > 0 {
+		if _, err := s.conn.WriteToUDPAddrPort(reply, from); err != nil {
+			server.stats.Unsent.Add(1) // the client asks again
 		}
 	}
 	return nil
@@ -65,7 +82,7 @@ func answerOne(server *Server, a BatchAnswerer, out, msg []byte, peer netip.Addr
 }
 
 // inheritUDP takes a bound socket over, whoever opened it.
-func inheritUDP(f *os.File, _ netip.AddrPort) (udpSocket, error) {
+func inheritUDP(f *os.File, _ netip.AddrPort, _ bool) (udpSocket, error) {
 	conn, err := net.FilePacketConn(f)
 	if err != nil {
 		return nil, err

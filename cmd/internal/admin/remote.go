@@ -39,7 +39,7 @@ func (s *Server) listenRemote() (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return tls.NewListener(netutil.LimitListener(l, maxRemote), r.TLS), nil
+	return around(l, tls.NewListener(netutil.LimitListener(l, maxRemote), r.TLS)), nil
 }
 
 // guarded lets requests through that bear a token (RFC 6750, section 2.1), and says

@@ -16,8 +16,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/net/netutil"
 
 	"portolan.dev/cmd/internal/handover"
+	"portolan.dev/resolver/server"
 )
 
 // Options configure a Server.
@@ -31,6 +33,9 @@ type Options struct {
 	// Inherit returns what is open already for a use and an address, as handover.Sockets
 	// does; nil for nothing.
 	Inherit func(use, address string) []*os.File
+	// AcceptFailed is told of each error of a listener, which goes on. It must be safe for
+	// concurrent use and not block; nil for nobody.
+	AcceptFailed func(error)
 }
 
 // Limits of an HTTP exchange: an operator's tool asks for kilobytes and waits for
@@ -46,9 +51,29 @@ const (
 	// maxSocketPath is what fits the address of a unix socket everywhere (unix(7)).
 	maxSocketPath = 103
 	maxFollowers  = 64
+	// maxCollectors bounds the connections to the metrics listener: who holds them must
+	// not have the descriptors that probes and operators need.
+	maxCollectors = 64
 	// stuckTimeout ends a follower that reads nothing.
 	stuckTimeout = 30 * time.Second
 )
+
+// Descriptors is how many descriptors a Server with these options may hold at once. The
+// unix socket, which only its owner and group may use, counts with its followers and
+// some calls beside them.
+func (o *Options) Descriptors() int {
+	n := 0
+	if o.Socket != "" {
+		n += 1 + maxFollowers + maxFollowers/4
+	}
+	if o.Metrics != "" {
+		n += 1 + maxCollectors
+	}
+	if o.Remote.Listen != "" {
+		n += 1 + maxRemote
+	}
+	return n
+}
 
 // Server is the admin socket and the metrics listener. Make one with [New].
 type Server struct {
@@ -192,7 +217,7 @@ func (s *Server) Start() {
 	if s.metrics != nil {
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", promhttp.HandlerFor(s.o.Gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
-		s.serve(s.metrics, mux)
+		s.serve(around(s.metrics, netutil.LimitListener(s.metrics, maxCollectors)), mux)
 	}
 	if s.socket != nil {
 		s.unlink(true) // also if it was inherited
@@ -211,10 +236,33 @@ func (s *Server) serve(l net.Listener, h http.Handler) {
 	}
 	s.servers = append(s.servers, hs)
 	s.wg.Go(func() {
-		if err := hs.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		if err := hs.Serve(s.persist(l)); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			s.o.Log.Error("an admin listener has failed", "error", err)
 		}
 	})
+}
+
+// persist lets no error of the system end a listener: it would go on to be bound, with
+// nobody behind it.
+func (s *Server) persist(l net.Listener) net.Listener {
+	return server.Persist(l, time.Now, func(err error) { //nolint:forbidigo // how long errors last, in the system's time
+		if s.o.AcceptFailed != nil {
+			s.o.AcceptFailed(err)
+		}
+	})
+}
+
+// around returns outer, a listener that accepts from inner, with the socket of inner: one
+// that has failed for long is made to listen again there.
+func around(inner, outer net.Listener) net.Listener {
+	c, ok := inner.(syscall.Conn)
+	if !ok {
+		return outer
+	}
+	return struct {
+		net.Listener
+		syscall.Conn
+	}{outer, c}
 }
 
 // Stop ends the streams, lets other requests finish until ctx is done, and closes

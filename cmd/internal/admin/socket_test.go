@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -231,5 +233,36 @@ func TestClients(t *testing.T) {
 		if err != nil || asker != netip.MustParseAddr(tt.asker) || subnet.String() != tt.subnet {
 			t.Errorf("%q, %q: %v %v, %v", tt.client, tt.resolver, asker, subnet, err)
 		}
+	}
+}
+
+// flaky is a listener that the system gives errors for, among them such as package
+// http would end at.
+type flaky struct {
+	net.Listener
+	errs []error
+}
+
+func (f *flaky) Accept() (net.Conn, error) {
+	if len(f.errs) > 0 {
+		err := f.errs[0]
+		f.errs = f.errs[1:]
+		return nil, err
+	}
+	return f.Listener.Accept()
+}
+
+// An error of the system ends no listener: it would stay bound with nobody behind it.
+func TestListenersGoOnAfterErrors(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	var told atomic.Int64
+	s, err := listen(t, Options{Socket: path, AcceptFailed: func(error) { told.Add(1) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.socket = &flaky{s.socket, []error{syscall.ENOMEM, syscall.ENOBUFS, syscall.EMFILE, syscall.EPERM}}
+	s.Start()
+	if _, err := NewClient(path).Status(t.Context()); err != nil || told.Load() != 4 {
+		t.Errorf("%v, after %d errors of 4", err, told.Load())
 	}
 }

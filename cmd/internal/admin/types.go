@@ -83,8 +83,19 @@ type Status struct {
 	// Prober is what the prober says of itself.
 	Prober ProberStatus `json:"prober"`
 	// Units is how many client units are remembered.
-	Units      int              `json:"units"`
-	Registries []RegistryStatus `json:"registries"`
+	Units int `json:"units"`
+	// UnitsAtRisk is present where a kill of the process loses some of them.
+	UnitsAtRisk *UnitsAtRisk     `json:"units_at_risk,omitempty"`
+	Registries  []RegistryStatus `json:"registries"`
+}
+
+// UnitsAtRisk says which client units are forgotten when the process is killed: those
+// first answered shortly before. With another configuration they may move.
+type UnitsAtRisk struct {
+	// Reason is why the table of units is not in shared memory.
+	Reason string `json:"reason"`
+	// Seconds is the time between two saves of the table.
+	Seconds float64 `json:"seconds"`
 }
 
 // ProberStatus is whether the prober can see replicas at all.

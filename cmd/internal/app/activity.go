@@ -19,17 +19,21 @@ func (a *App) openActivity(w *World) (left *activity.Left) {
 	a.holds = decide.NewHolds(activitySize)
 	folder := w.Config.State.Memory
 	if folder == "" {
+		a.saving.unshared("state.memory names no folder")
+		a.log.Info("a kill may move clients that were active in the last seconds", "reason", a.saving.reason, "seconds", saveUnshared.Seconds())
 		return nil
 	}
 	path := activity.Path(folder, w.Config.State.Dir, os.Geteuid())
 	a.tablePath = path
 	t, left, why, err := activity.Create(path, activitySize)
 	if errors.Is(err, activity.ErrUnsupported) {
-		a.log.Info("a kill may move clients that were active in the last seconds", "reason", err)
+		a.saving.unshared(err.Error())
+		a.log.Info("a kill may move clients that were active in the last seconds", "reason", err, "seconds", saveUnshared.Seconds())
 		return nil
 	}
 	if err != nil {
-		a.log.Warn("the activity table is not in shared memory; a kill may move clients that were active in the last seconds: see state.memory", "error", err)
+		a.saving.unshared(err.Error())
+		a.log.Warn("the activity table is not in shared memory; a kill may move clients that were active in the last seconds: see state.memory", "error", err, "seconds", saveUnshared.Seconds())
 		return nil
 	}
 	if why != nil && !errors.Is(why, fs.ErrNotExist) {

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,6 +59,7 @@ type App struct {
 	holds           *decide.Holds
 	tablePath       string          // where shared lies
 	shared          *activity.Table // what holds lies in; nil for the heap
+	saving          saving
 	counts          *rrl.Table
 	secret          wire.CookieSecret // of this process, for cookies without a file
 	clock           *clock
@@ -67,7 +67,10 @@ type App struct {
 	lost, found     quiet // the same
 	// names outlive every world: a reload while the resolver fails must not forget where
 	// the targets of probes are.
-	names *probe.Names
+	names       *probe.Names
+	adminErrors atomic.Uint64
+	connections atomic.Int64 // of clients that may be held
+	workers     int          // UDP sockets of each address
 
 	// Long-lived: made by New, ended by Stop.
 	resolver     *resolver.Resolver
@@ -89,6 +92,8 @@ type App struct {
 	stopped      atomic.Bool
 	started      time.Time
 	confined     sandbox.Status
+	kept         bool            // a service manager keeps the sockets open
+	unkept       []string        // but those of these addresses
 	before       *predecessor    // nil without one
 	successor    chan *successor // who serves now
 	ending       context.Context // done when Stop has been called
@@ -111,7 +116,7 @@ func New(o Options) (*App, error) {
 		o:     o, log: o.Log, slots: compile.NewSlots(), numbering: compile.NewNumbering(),
 		started: o.Now(), confined: "off",
 		counts:    rrl.NewTable(countsSize, rand.Uint64()), //nolint:gosec // spoils guessing, guards no secret
-		successor: make(chan *successor, 1), names: probe.NewNames(o.Now),
+		successor: make(chan *successor, 1), kept: !o.Sockets.Empty(), names: probe.NewNames(o.Now),
 	}
 	a.ending, a.end = context.WithCancel(context.Background())
 	if o.Before != nil {
@@ -120,6 +125,7 @@ func New(o Options) (*App, error) {
 		if a.before, err = meet(o.Before, a.o.Sockets); err != nil {
 			return nil, errors.Join(err, o.Before.Close())
 		}
+		a.kept = a.before.Kept
 	}
 	if err := a.load(); err != nil {
 		if a.before != nil {
@@ -161,8 +167,21 @@ func (a *App) load() error {
 	return nil
 }
 
-// dismiss closes the sockets that nobody serves.
+// inheritSockets returns the sockets that are open already for an address, and notes an
+// address that a service manager should have opened and has not.
+func (a *App) inheritSockets(u server.Use, addr netip.AddrPort) []*os.File {
+	files := a.o.Sockets.Take(string(u), addr.String())
+	if len(files) == 0 && a.kept {
+		a.unkept = append(a.unkept, string(u)+" "+addr.String())
+	}
+	return files
+}
+
+// dismiss closes the sockets that nobody serves, and says which addresses are without.
 func (a *App) dismiss() {
+	if len(a.unkept) > 0 {
+		a.log.Warn("addresses of the configuration are not among the sockets of the service manager; their queries are lost while the server restarts", "addresses", a.unkept)
+	}
 	if left := a.o.Sockets.Close(); len(left) > 0 {
 		a.log.Warn("sockets that were open at the start are not in the configuration and are closed", "sockets", left)
 	}
@@ -343,10 +362,7 @@ var _ = [1]struct{}{}[resolver.BatchSize-server.BatchSize]
 // bind opens the sockets of the configuration.
 func (a *App) bind(w *World) error {
 	c := w.Config.Server
-	workers := c.Workers
-	if workers == 0 {
-		workers = runtime.GOMAXPROCS(0)
-	}
+	a.workers = workersOf(w.Config)
 	panicked := a.panicked
 	if a.o.Crash {
 		panicked = nil
@@ -355,7 +371,7 @@ func (a *App) bind(w *World) error {
 	a.certificate.current.Store(w.certificate)
 	var err error
 	a.server, err = server.New(server.Options{
-		Listen: c.Listen, Workers: workers,
+		Listen: c.Listen, Workers: a.workers,
 		Limits: server.Limits{
 			Connections: c.TCP.Connections, PerPrefix: c.TCP.PerPrefix, Pipeline: c.TCP.Pipeline,
 			Idle: c.TCP.Idle, Message: c.TCP.Message, Handshake: c.TCP.Handshake,
@@ -365,8 +381,9 @@ func (a *App) bind(w *World) error {
 		TCP:         func() server.Answerer { return a.resolver.Worker(resolver.TCP) },
 		TLSAnswerer: func() server.Answerer { return a.resolver.Worker(resolver.TLS) },
 		Now:         a.clock.wall, Time: a.o.Now, Idle: a.resolver.SetKeepalive, Panicked: panicked,
-		Log:     a.socketTrouble,
-		Inherit: func(u server.Use, addr netip.AddrPort) []*os.File { return a.o.Sockets.Take(string(u), addr.String()) },
+		Log:         a.socketTrouble,
+		Inherit:     a.inheritSockets,
+		InheritKept: a.kept,
 	})
 	if err != nil {
 		return err
@@ -375,11 +392,12 @@ func (a *App) bind(w *World) error {
 	a.remote.certificate.hint = a.hint
 	a.admin, err = admin.New(admin.Options{
 		Socket: w.Config.Admin.Socket, Metrics: w.Config.Admin.Metrics, Remote: a.remote.options(w.Config.Admin.TCP.Listen),
-		Gatherer: a.metrics, API: a, Log: a.log, Inherit: a.o.Sockets.Take,
+		Gatherer: a.metrics, API: a, Log: a.log, Inherit: a.o.Sockets.Take, AcceptFailed: a.adminTrouble,
 	})
 	if err != nil {
 		return errors.Join(err, a.server.Stop(context.Background()))
 	}
+	a.shareDescriptors(w)
 	return nil
 }
 

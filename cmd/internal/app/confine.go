@@ -4,8 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"portolan.dev/cmd/internal/sandbox"
 	"portolan.dev/config"
@@ -51,73 +49,17 @@ func needs(c *config.Config) sandbox.Paths {
 		p.Write = append(p.Write, c.State.Memory)
 	}
 	for _, path := range c.Files {
-		p.Read = append(p.Read, folders(path)...)
+		p.Read = append(p.Read, sandbox.Folders(path)...)
 	}
 	for _, path := range c.Named {
 		if path != c.State.Dir && path != c.State.Memory && path != c.Admin.Socket {
-			p.Read = append(p.Read, folders(path)...)
+			p.Read = append(p.Read, sandbox.Folders(path)...)
 		}
 	}
-	p.Read = append(p.Read, resolverFolders("/etc/resolv.conf", os.Geteuid())...)
 	for i := range c.Probes {
 		p.Execute = p.Execute || c.Probes[i].Type == config.ProbeExec
 	}
 	return p
-}
-
-// resolverFolders lists where the configuration of the resolver is read from once a tool
-// has replaced it: a look-up must not fail for ever because a lease was renewed. Its own
-// folder is that of the whole system's configuration. It is left out for root, who may
-// read everything there; others may read what anybody may.
-func resolverFolders(path string, uid int) []string {
-	out := folders(path)
-	if uid != 0 {
-		return out
-	}
-	own := filepath.Dir(path)
-	return slices.DeleteFunc(out, func(dir string) bool { return filepath.Clean(dir) == own })
-}
-
-// maxLinks bounds the links that are followed from one name, as the kernel does.
-const maxLinks = 40
-
-// folders lists where a file is read from: its folder, and if it is a link, the folders
-// that the links lead through and end in. Whoever renews a file that is a link makes
-// the link lead to another file beside the one before (certbot: live/ to archive/), or
-// exchanges the link to a folder of versions (Kubernetes: ..data), which therefore is
-// granted with all versions where they lie beside it. Where a link to a folder leads
-// elsewhere altogether, the folder that it leads to at the start is all there is.
-func folders(path string) (out []string) {
-	for range maxLinks {
-		dir, name := filepath.Split(path)
-		out = append(append(out, dir), versioned(dir)...)
-		if resolved, err := filepath.EvalSymlinks(dir); err == nil {
-			dir = resolved
-		}
-		to, err := os.Readlink(filepath.Join(dir, name))
-		if err != nil {
-			return out // the file itself, a pattern, or nothing yet
-		}
-		if path = to; !filepath.IsAbs(to) {
-			path = filepath.Join(dir, to)
-		}
-	}
-	return out
-}
-
-// versioned lists the folders on the way to dir that hold a link which leads to
-// another folder below them. The first two levels of the tree are never among them:
-// what lies below these is not of one program.
-func versioned(dir string) (out []string) {
-	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
-		parent := filepath.Dir(at)
-		if strings.Count(parent, "/") < 2 {
-			return out
-		}
-		if to, err := os.Readlink(at); err == nil && filepath.IsLocal(to) {
-			out = append(out, parent)
-		}
-	}
 }
 
 // hint says how to go on after an error that the sandbox may have caused; "" if not.

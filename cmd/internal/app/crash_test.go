@@ -85,3 +85,38 @@ func TestDecisionTakesEffectWhileTheServerIsDown(t *testing.T) {
 		})
 	}
 }
+
+// Without shared memory, who was answered is saved within seconds: a process that is
+// killed and started with another configuration holds them. Status says how much is at risk.
+func TestCrashWithoutSharedMemory(t *testing.T) {
+	t.Parallel()
+	settings := strings.NewReplacer("idle: 2s, hold: 2s", "idle: 60s, hold: 60s", "state: {dir: DIR/state", `state: {memory: "", dir: DIR/state`)
+	text := settings.Replace(sticky("", ""))
+	s := start(t, text)
+	risk := s.Status().UnitsAtRisk
+	if risk == nil || risk.Seconds < 1 || risk.Seconds > 30 || !strings.Contains(risk.Reason, "state.memory") {
+		t.Errorf("status: %+v", risk)
+	}
+	s.expect(t, pusher, "192.0.2.1")
+	saved := filepath.Join(s.dir, "state", "ledger.db.holds")
+	begin := time.Now()
+	eventually(t, "the table to be saved", func() bool {
+		info, err := os.Stat(saved)
+		return err == nil && info.ModTime().After(begin)
+	})
+	crashed := &server{dir: t.TempDir(), logs: new(logs)}
+	crashed.path = filepath.Join(crashed.dir, "portolan.yaml")
+	copyState(t, s.dir, crashed.dir)
+	if err := os.Link(filepath.Join(s.dir, "city.mmdb"), filepath.Join(crashed.dir, "city.mmdb")); err != nil {
+		t.Fatal(err)
+	}
+	crashed.write(t, settings.Replace(sticky("", ", global_endpoint_routing: false")))
+	var err error
+	if crashed.App, err = app.New(app.Options{Source: source(crashed.path, time.Now), Log: crashed.logger()}); err != nil {
+		t.Fatal(err)
+	}
+	crashed.Start()
+	t.Cleanup(func() { crashed.stop(t) })
+	crashed.newcomers(t, "192.0.2.2")
+	crashed.expect(t, pusher, "192.0.2.1")
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -115,6 +116,46 @@ func TestDeployedConfigurationsLoad(t *testing.T) {
 		}
 		if len(c.Registries) == 0 || len(c.Warnings) > 0 {
 			t.Errorf("%s: %d registries, warnings %v", name, len(c.Registries), c.Warnings)
+		}
+	}
+}
+
+// The socket unit opens the addresses that the packaged configuration serves, and only
+// those; it comes with the service, when that is enabled and when it is started.
+func TestSocketUnitHasTheAddressesOfTheConfiguration(t *testing.T) {
+	read := func(name string) string {
+		t.Helper()
+		data, err := os.ReadFile(deploy + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	packaged, _, _ := strings.Cut(read("portolan.yaml"), "\ninclude:")
+	c, err := config.Parse("portolan.yaml", []byte(packaged))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, a := range c.Server.Listen {
+		want = append(want, "Datagram="+a.String(), "Stream="+a.String())
+	}
+	for _, a := range c.Server.TLS.Listen {
+		want = append(want, "Stream="+a.String())
+	}
+	var got []string
+	for line := range strings.Lines(read("systemd/portolan.socket")) {
+		if address, ok := strings.CutPrefix(strings.TrimSpace(line), "Listen"); ok {
+			got = append(got, address)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("portolan.socket opens %v, portolan.yaml serves %v", got, want)
+	}
+	service := read("systemd/portolan.service")
+	for _, line := range []string{"Also=portolan.socket", "Sockets=portolan.socket", "After=network-online.target portolan.socket", "Wants=network-online.target portolan.socket"} {
+		if !strings.Contains(service, "\n"+line+"\n") {
+			t.Errorf("portolan.service has no line %q", line)
 		}
 	}
 }

@@ -14,12 +14,6 @@ import (
 const (
 	// activitySize is how many client units are remembered: four megabytes.
 	activitySize = 200_000
-	// saveEvery is how much of the table a crash of the machine may cost, and any
-	// crash where there is no shared memory. A unit that is lost gets the nearest
-	// replica, as if there were no holds.
-	saveEvery = 30 * time.Second
-	// retryEvery is how soon it is known that a ledger can be written again.
-	retryEvery = 5 * time.Second
 	// savedVersion is that of the saved form; others are ignored.
 	savedVersion = 1
 )
@@ -158,29 +152,5 @@ func (saved *savedHolds) each(f func(decide.Key, decide.Entry)) {
 			LastSeen: binary.BigEndian.Uint32(u[8:]), Until: binary.BigEndian.Uint32(u[12:]),
 			Region: u[16], Renewals: u[17], Standing: standingFromSaved(u[18]),
 		})
-	}
-}
-
-// keepSaving saves the table now and then until ctx ends.
-func (a *App) keepSaving(ctx context.Context) {
-	tick := time.NewTicker(saveEvery)
-	defer tick.Stop()
-	again := time.NewTicker(retryEvery)
-	defer again.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-again.C:
-			// Nothing else may be written for long: that the ledger can be again would not
-			// be known.
-			if a.record.err() != nil {
-				_ = a.saveHolds(ctx) // has been complained of
-			}
-		case <-tick.C:
-			if err := a.saveHolds(ctx); err != nil && ctx.Err() == nil {
-				a.log.WarnContext(ctx, "what clients were given is not saved; a crash now may move some", "error", err)
-			}
-		}
 	}
 }

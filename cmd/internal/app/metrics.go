@@ -41,6 +41,7 @@ type metrics struct {
 	badProxy, badSource, panics, clockAhead, targets       *prometheus.Desc
 	transfers, transferOctets, transfersRunning            *prometheus.Desc
 	zoneNotifies, secondariesBehind, unitsForgotten        *prometheus.Desc
+	socketErrors, reopened, unsent, tcpMost                *prometheus.Desc
 }
 
 func newMetrics(a *App) *metrics {
@@ -75,11 +76,6 @@ func newMetrics(a *App) *metrics {
 		serial:        desc("zone_serial", "SOA serial of the zone.", "zone"),
 		geoBuilt:      desc("geo_data_timestamp_seconds", "When the location data was built.", "source"),
 		geoRanges:     desc("geo_data_ranges", "Ranges in the location data.", "family"),
-		tcpOpen:       desc("tcp_connections", "TCP and TLS connections open now."),
-		tcpTotal:      desc("tcp_connections_total", "TCP and TLS connections accepted."),
-		tcpRefused:    desc("tcp_connections_refused_total", "TCP and TLS connections closed for a limit (the idlest is), a timeout, or a failed TLS handshake.", "reason"),
-		badProxy:      desc("proxy_header_errors_total", "Connections and datagrams of a load balancer without a good PROXY header."),
-		badSource:     desc("datagrams_unanswerable_total", "Datagrams from port 0, to which nothing can be sent."),
 		panics:        desc("panics_total", "Queries that the server could not take and dropped: faults of it, to be reported."),
 		clockAhead:    desc("clock_ahead_seconds", "How far the clock of the system is ahead of that of the server, which never jumps."),
 		probeLate:     desc("probe_lateness_seconds", "How late the schedule of probes has lately run."),
@@ -97,6 +93,7 @@ func newMetrics(a *App) *metrics {
 		notifyDeliveries: desc("notify_deliveries_total", "Deliveries of events to receivers, and failed attempts at them, by outcome.", "outcome"),
 		notifyQueue:      desc("notify_queue", "Deliveries of events that wait for receivers, those being tried included."),
 	}
+	m.describeSockets(desc)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "portolan_build_info", Help: "Always 1; the labels say what runs.",
 		ConstLabels: prometheus.Labels{"version": version.Version(), "go": runtime.Version()},
@@ -107,6 +104,19 @@ func newMetrics(a *App) *metrics {
 	m.reloadOK.Set(1)
 	m.reloadAt.Set(seconds(a.o.Now()))
 	return m
+}
+
+// describeSockets names what the sockets count.
+func (m *metrics) describeSockets(desc func(name, help string, labels ...string) *prometheus.Desc) {
+	m.tcpOpen = desc("tcp_connections", "TCP and TLS connections open now.")
+	m.tcpTotal = desc("tcp_connections_total", "TCP and TLS connections accepted.")
+	m.tcpRefused = desc("tcp_connections_refused_total", "TCP and TLS connections closed for a limit (the idlest is), a timeout, or a failed TLS handshake.", "reason")
+	m.badProxy = desc("proxy_header_errors_total", "Connections and datagrams of a load balancer without a good PROXY header.")
+	m.badSource = desc("datagrams_unanswerable_total", "Datagrams from port 0, to which nothing can be sent.")
+	m.tcpMost = desc("tcp_connections_limit", "TCP and TLS connections that may be open at once: server.tcp.connections, or fewer where the process may not open as many files.")
+	m.socketErrors = desc("socket_errors_total", "Errors of the system where datagrams are received (receive) and connections accepted (accept, admin); each is tried again.", "operation")
+	m.reopened = desc("sockets_reopened_total", "UDP sockets that gave nothing but errors and were opened again.")
+	m.unsent = desc("responses_unsent_total", "UDP responses that the system did not send: no route, a firewall's refusal, or a link that takes nothing.")
 }
 
 // reloaded notes the outcome of a reload.
@@ -129,8 +139,8 @@ func seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.queries, m.dropped, m.truncated, m.limited, m.answers, m.allDown, m.replicaUp, m.replicaRouted, m.generation, m.names,
-		m.badProxy, m.badSource, m.panics, m.clockAhead, m.targets,
-		m.serial, m.geoBuilt, m.geoRanges, m.tcpOpen, m.tcpTotal, m.tcpRefused, m.probeLate,
+		m.socketErrors, m.reopened, m.unsent, m.badProxy, m.badSource, m.panics, m.clockAhead, m.targets,
+		m.serial, m.geoBuilt, m.geoRanges, m.tcpOpen, m.tcpMost, m.tcpTotal, m.tcpRefused, m.probeLate,
 		m.impaired, m.anchors, m.unobserved,
 		m.ledgerOK, m.notifyDeliveries, m.notifyQueue,
 		m.transfers, m.transferOctets, m.transfersRunning, m.zoneNotifies, m.secondariesBehind, m.unitsForgotten,
@@ -151,9 +161,6 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
-	}
 	gauge(m.generation, float64(s.Generation))
 	gauge(m.names, float64(s.Names.Names()))
 	if len(w.Config.Zones) <= maxReplicaSeries {
@@ -164,29 +171,43 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(m.geoBuilt, seconds(w.Table.Built()), w.Table.Source())
 	gauge(m.geoRanges, float64(w.Table.Len4()), "ipv4")
 	gauge(m.geoRanges, float64(w.Table.Len6()), "ipv6")
-	gauge(m.tcpOpen, float64(m.a.server.Open()))
-	st := m.a.server.Stats()
-	counter(m.tcpTotal, st.Accepted.Load())
-	counter(m.tcpRefused, st.EvictedFull.Load(), "full")
-	counter(m.tcpRefused, st.EvictedPrefix.Load(), "prefix")
-	counter(m.tcpRefused, st.Handshakes.Load(), "handshake")
-	counter(m.badProxy, st.BadProxy.Load())
-	counter(m.badSource, st.BadSource.Load())
-	counter(m.panics, st.Panics.Load())
+	m.collectSockets(ch)
 	gauge(m.clockAhead, time.Duration(m.a.clock.ahead.Load()).Seconds())
-	counter(m.tcpRefused, st.TimedOut.Load(), "timeout")
 	m.collectProber(ch, w)
 	gauge(m.probeLate, m.a.monitor.Stats().Late.Seconds())
 	gauge(m.ledgerOK, bit(m.a.record.err() == nil))
 	lost := m.a.holds.Losses()
-	counter(m.unitsForgotten, lost.Evicted, "evicted")
-	counter(m.unitsForgotten, lost.Full, "full")
-	counter(m.unitsForgotten, lost.Source, "source")
+	for reason, n := range map[string]uint64{"evicted": lost.Evicted, "full": lost.Full, "source": lost.Source} {
+		ch <- prometheus.MustNewConstMetric(m.unitsForgotten, prometheus.CounterValue, float64(n), reason)
+	}
 	for state, n := range targetStates(w, m.a.o.Now()) {
 		gauge(m.targets, float64(n), state)
 	}
 	m.collectNotify(ch)
 	m.collectTransfers(ch)
+}
+
+// collectSockets reports what the sockets count.
+func (m *metrics) collectSockets(ch chan<- prometheus.Metric) {
+	ch <- prometheus.MustNewConstMetric(m.tcpOpen, prometheus.GaugeValue, float64(m.a.server.Open()))
+	ch <- prometheus.MustNewConstMetric(m.tcpMost, prometheus.GaugeValue, float64(m.a.connections.Load()))
+	counter := func(d *prometheus.Desc, v *atomic.Uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v.Load()), labels...)
+	}
+	st := m.a.server.Stats()
+	counter(m.tcpTotal, &st.Accepted)
+	counter(m.tcpRefused, &st.EvictedFull, "full")
+	counter(m.tcpRefused, &st.EvictedPrefix, "prefix")
+	counter(m.tcpRefused, &st.Handshakes, "handshake")
+	counter(m.tcpRefused, &st.TimedOut, "timeout")
+	counter(m.socketErrors, &st.ReceiveErrors, "receive")
+	counter(m.socketErrors, &st.AcceptErrors, "accept")
+	counter(m.socketErrors, &m.a.adminErrors, "admin")
+	counter(m.reopened, &st.Reopened)
+	counter(m.unsent, &st.Unsent)
+	counter(m.badProxy, &st.BadProxy)
+	counter(m.badSource, &st.BadSource)
+	counter(m.panics, &st.Panics)
 }
 
 // The labels of the places in resolver.Totals.

@@ -44,6 +44,7 @@ func (a *App) Reload(ctx context.Context, dryRun bool) (admin.ReloadReport, erro
 		a.noteReload(old, next)
 		a.saveNow()
 		a.publishLocked(next)
+		a.shareDescriptors(next)
 		if a.cancel != nil {
 			a.targets.start(context.WithoutCancel(ctx)) // ended by the next reload or by Stop
 		}

@@ -19,8 +19,7 @@ func (a *App) Status() admin.Status {
 	st := admin.Status{
 		Node: s.Identity, Version: version.Version(), Generation: s.Generation, Started: a.started,
 		GeoSource: w.Table.Source(), GeoBuilt: w.Table.Built(), Ledger: a.record.seq.Load(), Units: len(act.entries),
-		Sandbox:    string(a.confined),
-		Prober:     a.prober(),
+		Sandbox: string(a.confined), Prober: a.prober(), UnitsAtRisk: a.saving.risk(),
 		Registries: make([]admin.RegistryStatus, 0, len(s.Registries)),
 	}
 	if err := a.record.err(); err != nil {

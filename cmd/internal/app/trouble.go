@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"portolan.dev/resolver/server"
 )
 
 // troublePause is how often at most the log shows trouble that may come with every
@@ -41,5 +43,15 @@ func (a *App) panicked(value any, stack []byte) {
 func (a *App) socketTrouble(msg string, err error) {
 	if more, ok := a.sockets.speak(a.o.Now()); ok {
 		a.log.Warn("a socket is in trouble", "trouble", msg, "error", err, "more", more)
+	}
+}
+
+// adminTrouble is told of errors of the listeners for operators. Without a descriptor for
+// them a client's connection gives up its own.
+func (a *App) adminTrouble(err error) {
+	a.adminErrors.Add(1)
+	a.socketTrouble("accept a connection for admin", err)
+	if server.NoDescriptors(err) {
+		a.server.Spare()
 	}
 }

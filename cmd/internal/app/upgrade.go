@@ -37,6 +37,8 @@ type hello struct {
 	Version string            `json:"version"`
 	Sandbox sandbox.Status    `json:"sandbox"`
 	Secret  wire.CookieSecret `json:"secret"`
+	// Kept says that a service manager has opened the sockets and keeps them open.
+	Kept bool `json:"kept,omitempty"`
 }
 
 // socket says what a socket that comes with the message serves.
@@ -172,7 +174,7 @@ func ofThisProcess(variable string) bool {
 // introduce sends the next process what it needs to know before it loads, and all
 // sockets.
 func (a *App) introduce(next *successor) error {
-	if err := next.say(handover.Hello, hello{version.Version(), a.confined, a.secret}, nil); err != nil {
+	if err := next.say(handover.Hello, hello{version.Version(), a.confined, a.secret, a.kept}, nil); err != nil {
 		return err
 	}
 	sockets, err := a.server.Sockets()

@@ -51,6 +51,7 @@ there is any.`,
 				c.Warnings = append(c.Warnings, warning.Error())
 			}
 			c.Warnings = append(c.Warnings, app.HoldWarnings(w)...)
+			c.Warnings = append(c.Warnings, app.DescriptorWarnings(w)...)
 			return out.print(e.out, c, func(w io.Writer) { c.table(w) })
 		},
 	}

@@ -16,6 +16,9 @@ func statusTable(w io.Writer, st *admin.Status, now time.Time) {
 	fmt.Fprintf(w, "ledger: event %d; client units remembered: %d\n", st.Ledger, st.Units)
 	fmt.Fprintf(w, "sandbox: %s\n", st.Sandbox)
 	fmt.Fprintf(w, "prober: %s\n", proberText(&st.Prober))
+	if r := st.UnitsAtRisk; r != nil {
+		fmt.Fprintf(w, "warning: clients are not in shared memory (%s): a kill forgets those first answered in the last %gs\n", r.Reason, r.Seconds)
+	}
 	if st.LedgerError != "" {
 		fmt.Fprintf(w, "warning: the ledger cannot be written, and changes are refused: %s\n", st.LedgerError)
 	}

@@ -71,6 +71,7 @@ func (a *verbsAPI) Status() admin.Status {
 				{Address: "192.0.2.1:443", Last: "connect: timeout", At: at(-time.Second)}, {Address: "192.0.2.2:443", Last: "here: connect: network is unreachable", At: at(-time.Second)},
 			},
 		},
+		UnitsAtRisk: &admin.UnitsAtRisk{Reason: "state.memory names no folder", Seconds: 1.5},
 		Registries: []admin.RegistryStatus{
 			{Registry: "myregistry", Name: "myregistry.example.io.", Holds: true, Replicas: []admin.ReplicaStatus{
 				{Region: "westus", Routed: true, Up: true, State: "up", Since: new(at(-time.Hour)), Last: "401 in 3 ms", Drain: &west, Share1m: 0.25, Share10m: 1.0 / 3},

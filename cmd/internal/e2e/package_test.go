@@ -109,6 +109,55 @@ func TestUnit(t *testing.T) {
 	}
 }
 
+// TestMaintainerScripts runs the scripts of the package with stand-ins for systemctl and
+// portolan: a running server is upgraded and never restarted, and the socket unit comes
+// and goes with the service.
+func TestMaintainerScripts(t *testing.T) {
+	t.Parallel()
+	need(t, "unshare")
+	if os.Getuid() != 0 {
+		missing(t, "only root has file systems of its own")
+	}
+	scripts, err := filepath.Abs("../../../deploy/debian")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const reload = "systemctl daemon-reload\n"
+	enabled, active := "systemctl is-enabled --quiet portolan.service\n", "systemctl is-active --quiet portolan.service\n"
+	for _, tt := range []struct {
+		script, args  string
+		state         string // of the service, what systemctl says yes to
+		broken        bool   // the new program does not work
+		want, warning string
+	}{
+		{"postinst", "configure", "", false, reload, ""},
+		{"postinst", "configure 1.2", "", false, reload + enabled + active, ""},
+		{"postinst", "configure 1.2", "is-enabled", false, reload + enabled + "systemctl enable --quiet portolan.socket\n" + active, ""},
+		{"postinst", "configure 1.2", "is-active", false, reload + enabled + active + "portolan upgrade\n", ""},
+		{"postinst", "configure 1.2", "is-active", true, reload + enabled + active + "portolan upgrade\n", "the old program goes on serving"},
+		{"postinst", "abort-remove", "is-active", false, reload, ""},
+		{"prerm", "upgrade 1.3", "is-active", false, "", ""},
+		{"prerm", "remove", "is-active", false, "systemctl disable --now --quiet portolan.socket portolan.service\n", ""},
+	} {
+		dir := t.TempDir()
+		for name, text := range map[string]string{
+			"systemctl": "case \"$1\" in is-*) [ \"$1\" = \"" + tt.state + "\" ];; esac\n",
+			"portolan":  fmt.Sprintf("[ %v = false ]\n", tt.broken),
+		} {
+			text = "#!/bin/sh\necho " + name + " \"$@\" >>\"" + dir + "/calls\"\n" + text
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		o := run(t, nil, "unshare", "--mount", "sh", "-c",
+			"mount -t tmpfs none /run && mkdir -p /run/systemd/system && PATH="+dir+":$PATH exec sh "+filepath.Join(scripts, tt.script)+" "+tt.args)
+		calls, _ := os.ReadFile(filepath.Join(dir, "calls")) // none for none
+		if o.code != 0 || string(calls) != tt.want || !strings.Contains(o.text, tt.warning) || tt.warning == "" && o.text != "" {
+			t.Errorf("%s %s with %q: exit code %d, %s\ncalls:\n%swant:\n%s", tt.script, tt.args, tt.state, o.code, o.text, calls, tt.want)
+		}
+	}
+}
+
 // TestPackage builds the Debian package, installs it here, runs what the unit runs
 // as the user that it made, and removes it again.
 func TestPackage(t *testing.T) {

@@ -4,17 +4,20 @@ package e2e
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
 )
 
 // manager stands for a service manager: it notes what it is told.
@@ -116,47 +119,74 @@ func TestService(t *testing.T) {
 	m.await(t, "STOPPING=1", 1)
 }
 
-// TestSocketActivation starts the server with sockets that somebody else has opened and
-// keeps: what is asked while no server runs is answered by the next one.
-func TestSocketActivation(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
+// sockets are held open as a service manager does: one address over UDP and TCP, and a
+// stray one.
+type heldSockets struct {
+	addr, stray string
+	files       []*os.File
+	path        string // of a configuration for addr
+}
+
+// holdSockets opens them. With reuse each worker of a server opens another socket beside
+// the one over UDP.
+func holdSockets(t *testing.T, reuse bool) *heldSockets {
+	t.Helper()
+	var listen net.ListenConfig
+	if reuse {
+		listen.Control = func(_, _ string, c syscall.RawConn) (err error) {
+			return errors.Join(c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }), err)
+		}
+	}
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tcp.Close()
-	addr := tcp.Addr().String()
-	udp, err := net.ListenPacket("udp4", addr)
+	h := &heldSockets{addr: tcp.Addr().String()}
+	udp, err := listen.ListenPacket(t.Context(), "udp4", h.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer udp.Close()
 	stray, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stray.Close()
-	var files []*os.File
-	for _, l := range []interface{ File() (*os.File, error) }{tcp.(*net.TCPListener), udp.(*net.UDPConn), stray.(*net.UDPConn)} {
+	h.stray = stray.LocalAddr().String()
+	for _, l := range []interface {
+		File() (*os.File, error)
+		Close() error
+	}{tcp.(*net.TCPListener), udp.(*net.UDPConn), stray.(*net.UDPConn)} {
 		f, err := l.File()
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer f.Close()
-		files = append(files, f)
+		_ = l.Close() // the copy stays
+		t.Cleanup(func() { _ = f.Close() })
+		h.files = append(h.files, f)
 	}
-	path := filepath.Join(dir, "portolan.yaml")
+	dir := t.TempDir()
+	h.path = filepath.Join(dir, "portolan.yaml")
 	config := strings.ReplaceAll(minimal, "$DIR", dir)
-	config = strings.Replace(config, `"127.0.0.1:0", "[::1]:0"], identity`, `"`+addr+`"], workers: 2, identity`, 1)
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+	config = strings.Replace(config, `"127.0.0.1:0", "[::1]:0"], identity`, `"`+h.addr+`", "127.0.0.1:0"], workers: 2, identity`, 1)
+	if err := os.WriteFile(h.path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	begin := func() *process {
-		return startWith(t, nil, files, "sh", "-c", `LISTEN_FDS=3 LISTEN_PID=$$ exec "$0" serve -c "$1"`, portolan(t), path)
-	}
+	t.Cleanup(func() { forget(dir) })
+	return h
+}
+
+// begin starts a server with the sockets.
+func (h *heldSockets) begin(t *testing.T) *process {
+	t.Helper()
+	return startWith(t, nil, h.files, "sh", "-c", `LISTEN_FDS=3 LISTEN_PID=$$ exec "$0" serve -c "$1"`, portolan(t), h.path)
+}
+
+// TestSocketActivation starts the server with sockets that somebody else has opened and
+// keeps: what is asked while no server runs is answered by the next one.
+func TestSocketActivation(t *testing.T) {
+	t.Parallel()
+	h := holdSockets(t, false)
 	ask := func(network string) net.Conn {
-		conn, err := net.Dial(network, addr)
+		conn, err := net.Dial(network, h.addr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,17 +209,124 @@ func TestSocketActivation(t *testing.T) {
 	}
 	for range 2 {
 		early := []net.Conn{ask("udp"), ask("tcp")}
-		s := begin()
+		s := h.begin(t)
 		s.waitLog(0, "msg=serving")
 		for _, conn := range append(early, ask("udp"), ask("tcp")) {
 			answered(conn)
 		}
-		if line := s.log.line(0, "not in the configuration and are closed"); !strings.Contains(line, stray.LocalAddr().String()) {
+		if line := s.log.line(0, "not in the configuration and are closed"); !strings.Contains(line, h.stray) {
 			t.Errorf("the socket that nothing names: %s", line)
+		}
+		if line := s.log.line(0, "not among the sockets of the service manager"); !strings.Contains(line, "127.0.0.1:0") || strings.Contains(line, h.addr) {
+			t.Errorf("the addresses that are not kept open: %s", line)
 		}
 		s.signal(syscall.SIGTERM)
 		if code := s.wait(5 * time.Second); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
+	}
+}
+
+// TestSocketsAreKeptAcrossAnUpgrade: the next process knows as well that a service manager
+// holds the sockets, and warns of an address that is new.
+func TestSocketsAreKeptAcrossAnUpgrade(t *testing.T) {
+	t.Parallel()
+	h := holdSockets(t, true)
+	s := h.begin(t)
+	s.waitLog(0, "msg=serving")
+	config, err := os.ReadFile(h.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const fresh = "127.0.0.3"
+	text := strings.Replace(string(config), `"127.0.0.1:0"]`, `"127.0.0.1:0", "`+fresh+`:0"]`, 1)
+	if err := os.WriteFile(h.path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	from := s.log.len()
+	must(t, nil, portolan(t), "upgrade", "--socket", filepath.Join(filepath.Dir(h.path), "admin.sock"))
+	s.follow(from)
+	line := s.waitLog(from, "not among the sockets of the service manager")
+	if !strings.Contains(line, fresh) || strings.Contains(line, h.addr) {
+		t.Error(line)
+	}
+}
+
+// repeater asks again and again, each query from a socket of its own and repeated every
+// second until it is answered, as a resolver does.
+type repeater struct{ asked, repeated, lost atomic.Int64 }
+
+func (a *repeater) run(t *testing.T, addr string, done <-chan struct{}) {
+	t.Helper()
+	msg, buf := query(exampleName, dns.TypeA), make([]byte, 2048)
+	pace := time.NewTicker(time.Millisecond)
+	defer pace.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-pace.C:
+		}
+		conn, err := net.Dial("udp", addr)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		a.asked.Add(1)
+		err = os.ErrDeadlineExceeded
+		for begin := time.Now(); err != nil && time.Since(begin) < patience; {
+			if _, err = conn.Write(msg); err == nil {
+				_ = conn.SetReadDeadline(time.Now().Add(time.Second))
+				_, err = conn.Read(buf)
+			}
+			if err != nil {
+				a.repeated.Add(1)
+			}
+		}
+		if err != nil {
+			a.lost.Add(1)
+		}
+		_ = conn.Close()
+	}
+}
+
+// TestRestartUnderQueries stops a server, or kills it, and starts it again, under queries that never
+// pause, with the sockets held by a service manager. Every query is answered; after a
+// stop without being asked again, but for those that have waited a second for the start.
+func TestRestartUnderQueries(t *testing.T) {
+	t.Parallel()
+	for name, signal := range map[string]syscall.Signal{"stop": syscall.SIGTERM, "kill": syscall.SIGKILL} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := holdSockets(t, true)
+			s := h.begin(t)
+			s.waitLog(0, "msg=serving")
+			var a repeater
+			var askers sync.WaitGroup
+			done := make(chan struct{})
+			const clients = 4
+			for range clients {
+				askers.Go(func() { a.run(t, h.addr, done) })
+			}
+			stop := sync.OnceFunc(func() { close(done); askers.Wait() })
+			defer stop()
+			const rounds = 3
+			for range rounds {
+				before := a.asked.Load()
+				eventually(t, patience, "queries under way", func() bool { return a.asked.Load() > before+200 })
+				s.signal(signal)
+				s.wait(stopWithin)
+				next := h.begin(t)
+				next.waitLog(0, "msg=serving")
+				s = next
+			}
+			before := a.asked.Load()
+			eventually(t, patience, "queries after the last start", func() bool { return a.asked.Load() > before+200 })
+			stop()
+			t.Logf("%d queries, %d repeated", a.asked.Load(), a.repeated.Load())
+			if n := a.lost.Load(); n != 0 {
+				t.Errorf("%d queries were never answered", n)
+			}
+		})
 	}
 }

@@ -55,6 +55,16 @@ func (s *Sockets) Add(use string, f *os.File) error {
 	return nil
 }
 
+// Empty reports whether nothing waits.
+func (s *Sockets) Empty() bool {
+	if s == nil {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open) == 0
+}
+
 // Take returns the sockets for a use and an address, host:port or the path of a unix
 // socket; they are the caller's from then on. With port 0 any port fits of a socket that
 // had this use before.

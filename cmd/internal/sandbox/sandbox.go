@@ -30,17 +30,62 @@ type Paths struct {
 	Execute bool
 }
 
-// systemFiles are what the resolver, TLS and the clock read, and systemFolders where
-// they find more.
+// What the resolver, TLS and the clock read.
+//
+// The kernel grants the inode that has a name at the start. A file that is replaced, as
+// dhclient and NetworkManager replace /etc/resolv.conf by renaming another one, is then
+// out of reach for good, and so is one that a link leads to which was not there. What is
+// renewed is granted by its folder, for which files come and go.
+//
+// For files of /etc the folder is all of /etc, since rights count for everything below
+// and none can be taken out again. Files can be read there, folders not listed; and the
+// permissions of the files go on to count: the user of the unit reads there what
+// everybody may, and no key of anybody else. To root, who should not serve DNS, the files
+// that only root may read are open as well. The alternative is a server that resolves no
+// name any more after a lease was renewed.
 //
 //nolint:gochecknoglobals // never written
 var (
-	systemFiles   = []string{"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/services", "/etc/localtime", "/dev/urandom"}
+	systemDevices = []string{"/dev/urandom"}
+	systemFlat    = []string{"/etc"}
 	systemFolders = []string{
-		"/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
-		"/usr/share/zoneinfo", "/run/systemd/resolve", "/proc", "/sys/fs/cgroup",
+		"/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates", "/var/lib/ca-certificates",
+		"/usr/share/zoneinfo", "/proc", "/sys/fs/cgroup",
+		// Where resolv.conf may come to lead: to other folders it must lead at the start.
+		"/run/systemd/resolve", "/run/NetworkManager", "/run/resolvconf", "/run/connman", "/run/netconfig",
 	}
+	// systemLinks may be links to anywhere, and systemVariables lead there.
+	systemLinks = []string{
+		"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/services", "/etc/localtime",
+		"/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem", "/etc/ssl/ca-bundle.pem", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/pki/tls/cacert.pem",
+	}
+	systemVariables = []string{"SSL_CERT_FILE", "SSL_CERT_DIR", "ZONEINFO"}
 )
+
+// system lists the folders that links and variables lead to, and the files that lie
+// where a folder cannot be granted.
+func system(getenv func(string) string, links []string) (out, files []string) {
+	for _, name := range systemVariables {
+		for _, path := range filepath.SplitList(getenv(name)) {
+			if info, err := os.Stat(path); err == nil && info.IsDir() {
+				out = append(out, path)
+			}
+			links = append(links, path)
+		}
+	}
+	for _, link := range links {
+		for _, dir := range Folders(link) {
+			switch dir = filepath.Clean(dir); {
+			case dir == "/etc": // see systemFlat
+			case strings.Count(dir, "/") > 1:
+				out = append(out, dir)
+			default:
+				files = append(files, link) // in /run, say, as it is at the start: the folder is everybody's
+			}
+		}
+	}
+	return out, files
+}
 
 // Status is how far a process is confined, in words for an operator.
 type Status string
@@ -60,9 +105,10 @@ func Confine(p Paths) (Status, error) {
 		return none, nil //nolint:nilerr // a kernel without it is no fault
 	}
 	read, write := clean(p.Read), clean(p.Write)
+	found, files := system(os.Getenv, systemLinks)
 	rules := []landlock.Rule{
-		landlock.PathAccess(readFile, systemFiles...).IgnoreIfMissing(),
-		landlock.PathAccess(readBelow, slices.Concat(systemFolders, read)...).IgnoreIfMissing(),
+		landlock.PathAccess(readFile, slices.Concat(systemDevices, systemFlat, files)...).IgnoreIfMissing(),
+		landlock.PathAccess(readBelow, slices.Concat(systemFolders, found, read)...).IgnoreIfMissing(),
 		landlock.PathAccess(writeBelow, write...).IgnoreIfMissing(),
 		landlock.PathAccess(execute, clean(p.Programs)...).IgnoreIfMissing(),
 		landlock.RWFiles("/dev/null").IgnoreIfMissing(),

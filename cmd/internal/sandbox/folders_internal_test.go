@@ -1,4 +1,4 @@
-package app
+package sandbox
 
 import (
 	"os"
@@ -47,7 +47,7 @@ func TestFolders(t *testing.T) {
 		for _, dir := range want {
 			all = append(all, in(dir))
 		}
-		for _, dir := range folders(in(path)) {
+		for _, dir := range Folders(in(path)) {
 			got = append(got, filepath.Clean(dir))
 		}
 		slices.Sort(got)
@@ -56,7 +56,7 @@ func TestFolders(t *testing.T) {
 		}
 	}
 	for _, top := range []string{"/bin/sh", "/var/run/x", "/lib/x.pem"} { // links of the system, on many
-		for _, dir := range folders(top) {
+		for _, dir := range Folders(top) {
 			if dir == "/" || dir == "/var" || dir == "/usr" {
 				t.Errorf("%s grants %s", top, dir)
 			}
@@ -64,37 +64,35 @@ func TestFolders(t *testing.T) {
 	}
 }
 
-// A resolver's configuration that a tool has replaced is another file, which must be
-// readable: beside the old one, or where a link leads.
-func TestResolverFolders(t *testing.T) {
+// Links and variables are followed to their folders, wherever those are; what lies in a
+// folder that belongs to everybody is granted alone.
+func TestSystem(t *testing.T) {
 	root, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	etc, resolve := filepath.Join(root, "etc"), filepath.Join(root, "run/resolve")
-	for _, dir := range []string{etc, resolve} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+	for _, dir := range []string{"certs", "lease", "etc"} {
+		if err := os.Mkdir(filepath.Join(root, dir), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
-	plain, link := filepath.Join(etc, "plain.conf"), filepath.Join(etc, "link.conf")
-	if err := os.WriteFile(plain, nil, 0o600); err != nil {
+	link := filepath.Join(root, "etc/resolv.conf")
+	if err := os.Symlink("../lease/resolv.conf", link); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink("../run/resolve/stub.conf", link); err != nil {
-		t.Fatal(err)
+	env := map[string]string{"SSL_CERT_DIR": root + "/certs:/nowhere/else", "SSL_CERT_FILE": root + "/own/ca.pem"}
+	found, files := system(func(name string) string { return env[name] }, []string{link, "/etc/hosts", "/run/resolv.conf"})
+	for _, want := range []string{root + "/certs", root + "/own", root + "/etc", root + "/lease"} {
+		if !slices.Contains(found, want) {
+			t.Errorf("%v lacks %s", found, want)
+		}
 	}
-	for _, tt := range []struct {
-		path string
-		uid  int
-		want []string
-	}{{plain, 0, nil}, {plain, 7, []string{etc}}, {link, 0, []string{resolve}}, {link, 7, []string{etc, resolve}}} {
-		var got []string
-		for _, dir := range resolverFolders(tt.path, tt.uid) {
-			got = append(got, filepath.Clean(dir))
+	for _, never := range []string{"/", "/run", "/etc", "/nowhere"} {
+		if slices.Contains(found, never) {
+			t.Errorf("%v has %s", found, never)
 		}
-		if d := cmp.Diff(tt.want, got); d != "" {
-			t.Errorf("%s of user %d: (-want +got)\n%s", tt.path, tt.uid, d)
-		}
+	}
+	if !slices.Equal(files, []string{"/run/resolv.conf", "/nowhere/else"}) {
+		t.Errorf("granted alone: %v", files)
 	}
 }
