@@ -332,7 +332,7 @@ func (a *App) resume(w *World, state ledger.State) {
 		}
 		e.Resume = health.Resume{UpAt: h.UpAt, Flaps: h.Flaps, Passing: h.Passing}
 		if h.Down != nil {
-			e.Resume.DownAt = h.Down.EffectiveAt
+			e.Resume.DownAt = h.Down.DecidedAt // one that was only noted has no other time
 		}
 	}
 	s := w.Compiled.Snapshot

@@ -131,6 +131,9 @@ func (a *App) upgrade(ctx context.Context) (_ *successor, frozen time.Duration, 
 	if _, err := next.await(ctx, handover.Loaded, loadPatience); err != nil {
 		return nil, 0, err
 	}
+	patience, end := context.WithTimeout(ctx, provePatience)
+	defer end()
+	defer a.availability.Pause(patience)()
 	begin := a.o.Now()
 	err = a.handOver(ctx, next)
 	return next, a.o.Now().Sub(begin), err

@@ -23,6 +23,9 @@ var (
 	ErrRefused = errors.New("refused")
 )
 
+// pausePoll is how often Pause looks whether all is written.
+const pausePoll = 5 * time.Millisecond
+
 // Ledger is the durable log of events. Its methods may be called from any number of
 // goroutines.
 type Ledger interface {
@@ -149,6 +152,23 @@ func (v *Availability) Pending() []ledger.Event { return v.journal.pending() }
 func (v *Availability) Queue(events []ledger.Event) {
 	v.journal.verdicts(events, false, nil)
 	v.journal.note()
+}
+
+// Pause holds back orders of operators, and returns once all that was decided is
+// durable, or ctx ends. Verdicts go on. resume lets orders go on; those that have
+// waited until the journal stopped are refused.
+func (v *Availability) Pause(ctx context.Context) (resume func()) {
+	v.orders.Lock()
+	tick := time.NewTicker(pausePoll)
+	defer tick.Stop()
+	for !v.journal.idle() {
+		select {
+		case <-ctx.Done():
+			return v.orders.Unlock
+		case <-tick.C:
+		}
+	}
+	return v.orders.Unlock
 }
 
 // Record makes events durable that only record what has happened, behind all that

@@ -14,7 +14,7 @@ import (
 const retryAfter = time.Second
 
 // errStopped is what an order gets that comes when nobody writes any more.
-var errStopped = errors.New("the server stops")
+var errStopped = errors.New("the server stops, or another process has just taken its place: ask again")
 
 // journal writes events in the order in which they were decided. Verdicts are kept
 // until they are written, whatever that takes; an order has one attempt, and its
@@ -99,6 +99,13 @@ func (j *journal) push(e *entry) (ok bool) {
 	default:
 	}
 	return true
+}
+
+// idle reports whether nothing waits to be written.
+func (j *journal) idle() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.queue) == 0
 }
 
 // pending returns the verdicts that are not durable yet.

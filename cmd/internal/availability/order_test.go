@@ -198,3 +198,35 @@ func TestDrainsOfReplicasThatAreGone(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// An upgrade waits for what was decided, and holds back what is not.
+func TestOrdersArePaused(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, base, nil)
+		r.disk.stall()
+		r.down("westus")
+		resumed := make(chan func())
+		go func() { resumed <- r.Pause(t.Context()) }()
+		synctest.Wait()
+		select {
+		case <-resumed:
+			t.Error("what was decided is not durable")
+		default:
+		}
+		r.disk.goOn()
+		resume := <-resumed
+		drained := make(chan error, 1)
+		go func() {
+			_, _, err := r.Drain(DrainOrder{Selector: Selector{Region: "eastus"}})
+			drained <- err
+		}()
+		r.stop()
+		resume()
+		if err := <-drained; !errors.Is(err, errStopped) {
+			t.Errorf("an order for a process that has gone: %v", err)
+		}
+		if got := r.disk.kinds(); got != "down" {
+			t.Errorf("written: %s", got)
+		}
+	})
+}
