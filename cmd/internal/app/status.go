@@ -93,6 +93,9 @@ func (a *App) replicaStatus(c *availability.Configuration, m compile.Member, act
 	if !ok {
 		return rs
 	}
+	if d.Returning {
+		rs.State = health.Recovering.String()
+	}
 	if d.Routing != nil {
 		rs.Routed, rs.RoutingBy = *d.Routing, d.RoutingBy
 	}

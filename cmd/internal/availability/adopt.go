@@ -127,7 +127,7 @@ func (v *Availability) renameOrders(s ledger.Subject, key string, o *override) {
 		e := *was
 		e.Registry = key
 		*to = &e
-		v.journal.verdicts([]ledger.Event{e}, false, func(stored []ledger.Event, err error) {
+		v.journal.verdicts([]ledger.Event{e}, func(stored []ledger.Event, err error) {
 			if err != nil {
 				return
 			}
@@ -139,7 +139,7 @@ func (v *Availability) renameOrders(s ledger.Subject, key string, o *override) {
 			if inForce {
 				v.journal.verdicts([]ledger.Event{{
 					Kind: ledger.Effective, Registry: key, Region: s.Region, DecidedAt: v.o.Now(), By: "portolan", Why: why, Of: stored[0].Seq,
-				}}, false, nil)
+				}}, nil)
 			}
 		})
 	}
@@ -148,14 +148,14 @@ func (v *Availability) renameOrders(s ledger.Subject, key string, o *override) {
 	if o.routing != nil {
 		v.journal.verdicts([]ledger.Event{{
 			Kind: ledger.Routing, Registry: key, Region: s.Region, DecidedAt: v.o.Now(), By: o.routingBy, Why: why, Routing: o.routing,
-		}}, false, nil)
+		}}, nil)
 	}
 	write(o.nextRouting, &o.nextRouting, false)
 	now := v.o.Now()
 	v.journal.verdicts([]ledger.Event{
 		{Kind: ledger.Undrain, Registry: s.Registry, Region: s.Region, DecidedAt: now, By: "portolan", Why: "the registry is " + key + " now"},
 		{Kind: ledger.Routing, Registry: s.Registry, Region: s.Region, DecidedAt: now, By: "portolan", Why: "the registry is " + key + " now"},
-	}, false, nil)
+	}, nil)
 }
 
 // inherit keeps replicas down whose probe has changed: they are watched by another
@@ -192,7 +192,7 @@ func (v *Availability) inherit(old *Configuration) {
 		v.journal.verdicts([]ledger.Event{{
 			Kind: ledger.Down, Endpoint: e.Key, Registry: subject.Registry, Region: subject.Region, DecidedAt: now,
 			By: "portolan", Why: "was down when its probe was changed",
-		}}, false, nil)
+		}}, nil)
 	}
 }
 

@@ -150,7 +150,7 @@ func (v *Availability) Pending() []ledger.Event { return v.journal.pending() }
 // Queue takes over verdicts that are part of the state given to [New], and that its
 // ledger does not have yet: they are written before all else.
 func (v *Availability) Queue(events []ledger.Event) {
-	v.journal.verdicts(events, false, nil)
+	v.journal.verdicts(events, nil)
 	v.journal.note()
 }
 

@@ -43,16 +43,18 @@ type entry struct {
 	// done is called once the events are durable, or with the reason why they never
 	// will be; nil for nothing. It is called by the goroutine that writes.
 	done func(stored []ledger.Event, err error)
+	// failed, if it is not nil, is called when a verdict could not be written and will be
+	// tried again, each time.
+	failed func()
 }
 
 func newJournal(o Options) *journal { return &journal{o: o, wake: make(chan struct{}, 1)} }
 
 // verdicts queues events that must be written. done may be nil.
-func (j *journal) verdicts(events []ledger.Event, voluntary bool, done func([]ledger.Event, error)) {
-	if len(events) == 0 {
-		return
+func (j *journal) verdicts(events []ledger.Event, done func([]ledger.Event, error)) {
+	if len(events) > 0 {
+		j.push(&entry{events: events, verdict: true, done: done})
 	}
-	j.push(&entry{events: events, verdict: true, voluntary: voluntary, done: done})
 }
 
 // order queues events that have one attempt, and waits for its outcome. apply, if it
@@ -189,6 +191,13 @@ func (j *journal) writeAll(ctx context.Context) bool {
 		}
 		// Behind verdicts that cannot be written an order cannot be either.
 		j.refuse(err)
+		if !errors.Is(err, ledger.ErrClosed) {
+			for _, e := range batch {
+				if e.failed != nil {
+					e.failed()
+				}
+			}
+		}
 		return false
 	}
 }

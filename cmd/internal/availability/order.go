@@ -282,7 +282,7 @@ func (v *Availability) failback(back map[string]*endpoint) {
 			v.journal.verdicts([]ledger.Event{{
 				Kind: ledger.Down, Endpoint: key, Registry: subject.Registry, Region: subject.Region,
 				DecidedAt: v.o.Now(), By: "health", Why: "failed while it was let back",
-			}}, false, nil)
+			}}, nil)
 			continue
 		}
 		v.letBack(key, members, zones)

@@ -110,7 +110,7 @@ func (v *Availability) noteReturn(registry int, back decide.Mask) {
 			Why: "works again after an outage of all replicas",
 		})
 	}
-	v.journal.verdicts(events, false, nil)
+	v.journal.verdicts(events, nil)
 }
 
 // soonest returns the earlier of two moments, of which zero and what is past count for

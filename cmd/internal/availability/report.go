@@ -29,7 +29,10 @@ type Drain struct {
 
 // Decided is what operators have said of one replica.
 type Decided struct {
-	Drain *Drain // nil without one
+	// Returning says that health has found the replica well again, which is not in force
+	// yet: the ledger is to know first.
+	Returning bool
+	Drain     *Drain // nil without one
 	// Routing is how global endpoint routing was switched, nil for what the
 	// configuration says, and RoutingBy by whom.
 	Routing   *bool
@@ -54,6 +57,8 @@ func (v *Availability) Decided(c *Configuration, m compile.Member) (d Decided, c
 			d.Drain.LastResort = masks.Routed != 0 && masks.Routed&masks.Up == 0 && masks.Resort.Has(m.Region)
 		}
 	}
+	e := v.endpointOf(m)
+	d.Returning = e != nil && e.returning
 	return d, v.current, m, true
 }
 

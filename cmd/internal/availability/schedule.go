@@ -140,7 +140,7 @@ func (v *Availability) takeEffect() (order, outage time.Time) {
 func (v *Availability) record(events []ledger.Event) {
 	for len(events) > 0 {
 		n := min(len(events), ledger.MaxAppend)
-		v.journal.verdicts(events[:n], false, nil)
+		v.journal.verdicts(events[:n], nil)
 		events = events[n:]
 	}
 }
@@ -199,5 +199,5 @@ func (v *Availability) expire(subject ledger.Subject, o *override, now time.Time
 		By: "portolan", Why: "the time of the drain was over",
 	}
 	o.undrain, o.undrainAt = &e, now
-	v.journal.verdicts([]ledger.Event{e}, false, nil)
+	v.journal.verdicts([]ledger.Event{e}, nil)
 }

@@ -40,7 +40,7 @@ func (v *Availability) wentDown(c health.Change, members []compile.Member, zones
 	v.take(c.Endpoint, c.At, "down since "+stamp(c.At)+": "+c.Reason)
 	v.flipAll(members, false, zones)
 	v.logChange("replica is down", c, members)
-	v.journal.verdicts([]ledger.Event{v.verdict(ledger.Down, c, members)}, false, nil)
+	v.journal.verdicts([]ledger.Event{v.verdict(ledger.Down, c, members)}, nil)
 }
 
 // take makes an endpoint one that is out. v.mu is held.
@@ -68,14 +68,20 @@ func (v *Availability) cameUp(c health.Change, members []compile.Member) {
 		return
 	}
 	e.returning = true
-	v.journal.verdicts([]ledger.Event{v.verdict(ledger.Up, c, members)}, true, func(_ []ledger.Event, err error) {
-		if err == nil {
-			v.returns(c, e)
-		}
+	v.journal.push(&entry{
+		events: []ledger.Event{v.verdict(ledger.Up, c, members)}, verdict: true, voluntary: true,
+		done: func(_ []ledger.Event, err error) {
+			if err == nil {
+				v.returns(c, e)
+			}
+		},
+		// A disk that takes nothing may do so for days. What is noted survives a kill, and a
+		// replica that works is worth more than what the loss of the machine costs.
+		failed: func() { v.returns(c, e) },
 	})
 }
 
-// returns publishes that an endpoint is up: the ledger knows.
+// returns publishes that an endpoint is up: the ledger knows, or cannot be told.
 func (v *Availability) returns(c health.Change, e *endpoint) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -158,7 +164,7 @@ func (v *Availability) Inherit(events []ledger.Event) {
 		v.monitor.TakeDown(e.Endpoint, e.DecidedAt, e.Flaps)
 		v.take(e.Endpoint, e.DecidedAt, "down since "+stamp(e.DecidedAt)+": "+e.Why)
 		v.flipAll(members, false, zones)
-		v.journal.verdicts([]ledger.Event{e}, false, nil)
+		v.journal.verdicts([]ledger.Event{e}, nil)
 	}
 	v.raise(zones)
 	v.mu.Unlock()

@@ -99,6 +99,28 @@ func TestAVerdictOnAFullDiskIsWrittenLater(t *testing.T) {
 	})
 }
 
+// A stalled disk is waited for, one that refuses is not: what works is used again, and
+// the next process knows.
+func TestAnUpOnAFullDisk(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, base, nil)
+		r.disk.fill(errFull)
+		r.down("westus")
+		r.up("westus")
+		r.want("westus", decide.Nearest)
+		noted := r.noted
+		r.stop()
+		r.noted = noted
+		r.disk.fill(nil)
+		r.start(base)
+		r.wantNow("westus", decide.Nearest)
+		synctest.Wait()
+		if got := r.disk.kinds(); got != "down up" {
+			t.Errorf("written: %q", got)
+		}
+	})
+}
+
 func TestAKilledServerKnowsWhatWasDown(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, base, nil)

@@ -62,7 +62,16 @@ type crashes struct {
 	clients []*crashClient
 	count   int
 	moves   int // with a death
+	moved   []crashMove // in this round
 	strays  []string
+}
+
+// crashMove is a client that was led elsewhere, as it was before.
+type crashMove struct {
+	crashClient
+
+	to string
+	at time.Time
 }
 
 // order is what an operator asked for. Its reason tells it from all others.
@@ -220,7 +229,8 @@ func (c *crashes) newcomer() {
 }
 
 // ask asks for every client. One that is led elsewhere than before is remembered
-// until the ledger says whether its replica has died.
+// until the ledger says whether its replica has died: a dead one is left before that
+// is written.
 func (c *crashes) ask() {
 	c.t.Helper()
 	for _, cl := range c.clients {
@@ -231,12 +241,7 @@ func (c *crashes) ask() {
 			c.t.Fatalf("%s: %v", cl.prefix, m)
 		}
 		if cl.region != "" && got != cl.region {
-			c.strays = append(c.strays, fmt.Sprintf("%s moved from %s (given from %s to %s) to %s at %s",
-				cl.prefix, cl.region, cl.since.Format(time.StampMilli), cl.asked.Format(time.StampMilli), got, at.Format(time.StampMilli)))
-			if c.died(cl) {
-				c.strays = c.strays[:len(c.strays)-1]
-				c.moves++
-			}
+			c.moved = append(c.moved, crashMove{*cl, got, at})
 		}
 		if got != cl.region {
 			cl.region, cl.since = got, time.Now()
@@ -287,6 +292,16 @@ func (c *crashes) readEvents(from uint64) (all []crashEvent) {
 func (c *crashes) compare() {
 	c.t.Helper()
 	c.died(&crashClient{}) // reads what is new
+	for i := range c.moved {
+		m := &c.moved[i]
+		if c.died(&m.crashClient) {
+			c.moves++
+			continue
+		}
+		c.strays = append(c.strays, fmt.Sprintf("%s moved from %s (given from %s to %s) to %s at %s",
+			m.prefix, m.region, m.since.Format(time.StampMilli), m.asked.Format(time.StampMilli), m.to, m.at.Format(time.StampMilli)))
+	}
+	c.moved = nil
 	if o := c.pending; o != nil {
 		if _, stored := c.events[o.reason]; stored {
 			c.apply(o)
