@@ -38,7 +38,7 @@ test: build ## run all tests; those that need tools or root skip without them, u
 
 .PHONY: race
 race: ## run the tests of everything concurrent with the race detector
-	$(GO) test -race -short ./resolver/... ./health/... ./config/ledger ./cmd/internal/app ./cmd/internal/admin ./cmd/internal/notify ./cmd/internal/load
+	$(GO) test -race -short ./resolver/... ./health/... ./config/ledger ./cmd/internal/app ./cmd/internal/availability ./cmd/internal/admin ./cmd/internal/notify ./cmd/internal/load
 
 .PHONY: lint
 lint: ## check format and style

@@ -174,13 +174,23 @@ type rig struct {
 	disk    *disk
 	monitor *monitor
 	config  *Configuration
-	noted   []byte // what a process that is killed leaves
+	left    leftover // what a process that is killed leaves
 	ahead   time.Duration
-	log     bytes.Buffer
+	log     bytes.Buffer // of the handler, which has a lock
 	stop    func()
 	slots   *compile.Slots
 	numbers *compile.Numbering
 }
+
+// leftover is what is noted for the next process; nil for nothing.
+type leftover struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (l *leftover) set(text []byte) { l.mu.Lock(); defer l.mu.Unlock(); l.text = text }
+
+func (l *leftover) get() []byte { l.mu.Lock(); defer l.mu.Unlock(); return l.text }
 
 // inBubble runs a test on a fake clock.
 func inBubble(t *testing.T, f func(t *testing.T)) {
@@ -210,8 +220,8 @@ func (r *rig) start(text string) {
 	state, events := r.disk.state.Clone(), slices.Clone(r.disk.events)
 	r.disk.mu.Unlock()
 	var noted []ledger.Event
-	if r.noted != nil {
-		if err := json.Unmarshal(r.noted, &noted); err != nil {
+	if text := r.left.get(); text != nil {
+		if err := json.Unmarshal(text, &noted); err != nil {
 			r.t.Fatal(err)
 		}
 		for i := range noted {
@@ -222,10 +232,11 @@ func (r *rig) start(text string) {
 	r.Availability = New(Options{
 		Log: slog.New(slog.NewTextHandler(&r.log, nil)), Now: r.now, Ledger: r.disk, Save: r.disk.wait,
 		Note: func(pending []ledger.Event) (err error) {
-			r.noted = nil
+			var text []byte
 			if len(pending) > 0 {
-				r.noted, err = json.Marshal(pending)
+				text, err = json.Marshal(pending)
 			}
+			r.left.set(text)
 			return err
 		},
 	}, r.monitor, state, append(events, noted...))

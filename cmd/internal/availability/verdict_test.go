@@ -18,16 +18,16 @@ func TestADownWaitsForNoDisk(t *testing.T) {
 		r.down("westus")
 		r.wantNow("eastus", decide.Nearest)
 		synctest.Wait()
-		if !strings.Contains(string(r.noted), `"down"`) {
-			t.Errorf("noted for the next process: %s", r.noted)
+		if !strings.Contains(string(r.left.get()), `"down"`) {
+			t.Errorf("noted for the next process: %s", r.left.get())
 		}
 		if why := r.excluded("westus"); !strings.HasPrefix(why, "down since") {
 			t.Errorf("while the disk stalls it is explained by %q", why)
 		}
 		r.disk.goOn()
 		synctest.Wait()
-		if r.noted != nil || r.disk.kinds() != "down" {
-			t.Errorf("noted %s, written %s", r.noted, r.disk.kinds())
+		if r.left.get() != nil || r.disk.kinds() != "down" {
+			t.Errorf("noted %s, written %s", r.left.get(), r.disk.kinds())
 		}
 	})
 }
@@ -93,8 +93,8 @@ func TestAVerdictOnAFullDiskIsWrittenLater(t *testing.T) {
 		time.Sleep(time.Minute)
 		r.disk.fill(nil)
 		time.Sleep(2 * retryAfter)
-		if got := r.disk.kinds(); got != "down" || r.noted != nil {
-			t.Errorf("written: %q, noted %s", got, r.noted)
+		if got := r.disk.kinds(); got != "down" || r.left.get() != nil {
+			t.Errorf("written: %q, noted %s", got, r.left.get())
 		}
 	})
 }
@@ -108,9 +108,9 @@ func TestAnUpOnAFullDisk(t *testing.T) {
 		r.down("westus")
 		r.up("westus")
 		r.want("westus", decide.Nearest)
-		noted := r.noted
+		noted := r.left.get()
 		r.stop()
-		r.noted = noted
+		r.left.set(noted)
 		r.disk.fill(nil)
 		r.start(base)
 		r.wantNow("westus", decide.Nearest)
@@ -127,9 +127,9 @@ func TestAKilledServerKnowsWhatWasDown(t *testing.T) {
 		r.disk.fill(errFull) // until after the kill
 		r.down("westus")
 		synctest.Wait()
-		noted := r.noted
+		noted := r.left.get()
 		r.stop()
-		r.noted = noted
+		r.left.set(noted)
 		r.disk.fill(nil)
 		r.start(base)
 		r.wantNow("eastus", decide.Nearest)
