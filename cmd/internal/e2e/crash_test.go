@@ -61,7 +61,7 @@ type crashes struct {
 	births  map[string]time.Time // when they were up again, the last
 	clients []*crashClient
 	count   int
-	moves   int // with a death
+	moves   int         // with a death
 	moved   []crashMove // in this round
 	strays  []string
 }

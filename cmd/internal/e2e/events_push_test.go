@@ -41,6 +41,7 @@ type eventRig struct {
 	ns       *netns
 	replicas []*registry
 	stages   atomic.Pointer[stages]
+	blind    atomic.Bool // probes see none of the replicas
 	// seattle are hosts nearest to the first replica, amsterdam to the second. In the
 	// direct variant each of them asks from an address of its own.
 	seattle, amsterdam []*netns
@@ -76,7 +77,7 @@ func newEventRig(t *testing.T, cache bool) *eventRig {
 		replica := newRegistry(t, r.ns, net.JoinHostPort(a, "5001"))
 		replica.mute = true // every blob that is not there yet is an error to it
 		r.replicas = append(r.replicas, replica)
-		newFront(t, r.ns, net.JoinHostPort(a, "5000"), net.JoinHostPort(a, "5001"), &r.stages)
+		newFront(t, r.ns, net.JoinHostPort(a, "5000"), net.JoinHostPort(a, "5001"), &r.stages, &r.blind)
 	}
 	if cache {
 		need(t, "dnsmasq")
@@ -177,6 +178,8 @@ var events = []event{
 	{name: "restart", during: func(r *eventRun) { r.restart(func() { r.server.stop() }) }},
 	{name: "kill", during: func(r *eventRun) { r.restart(r.server.kill) }},
 	{name: "upgrade", during: (*eventRun).upgrade},
+	{name: "blip", during: (*eventRun).blip},
+	{name: "blip of a hold", before: (*eventRun).firstIsDown, during: func(r *eventRun) { r.recover(); r.blip() }, at: 1},
 }
 
 // TestPushThroughEvents pushes while everything happens that is not the death of the
@@ -419,6 +422,25 @@ func (r *eventRun) recover() {
 	r.replicas[0].await()
 	r.newcomers("westus")
 	r.stage()
+}
+
+// blip lets probes fail for a while although every replica is well, as the loss of the
+// server's own network does.
+func (r *eventRun) blip() {
+	up := func(want float64) {
+		eventually(r.t, patience, "the probes have seen it", func() bool {
+			m := r.server.scrape()
+			return m.get(r.t, `portolan_replica_up{region="westus",registry="myregistry"}`) == want &&
+				m.get(r.t, `portolan_replica_up{region="eastus",registry="myregistry"}`) == want
+		})
+		r.stage()
+	}
+	r.blind.Store(true)
+	defer r.blind.Store(false)
+	up(0)
+	r.blind.Store(false)
+	up(1)
+	r.newcomers("westus")
 }
 
 // reloadAll adds a region that is nearer, moves the clients on the map, and changes

@@ -189,11 +189,12 @@ func region(m *dns.Msg) string {
 // every connection, so that clients resolve the name for every request.
 type front struct {
 	stages  *atomic.Pointer[stages]
+	blind   *atomic.Bool // probes get an error
 	backend *httputil.ReverseProxy
 }
 
 // newFront serves addr in the namespace with what stands at backend.
-func newFront(t *testing.T, n *netns, addr, backend string, s *atomic.Pointer[stages]) {
+func newFront(t *testing.T, n *netns, addr, backend string, s *atomic.Pointer[stages], blind *atomic.Bool) {
 	t.Helper()
 	var l net.Listener
 	err := n.do(func() (err error) {
@@ -204,7 +205,7 @@ func newFront(t *testing.T, n *netns, addr, backend string, s *atomic.Pointer[st
 		t.Fatal(err)
 	}
 	target := &url.URL{Scheme: "http", Host: backend}
-	f := &front{s, &httputil.ReverseProxy{
+	f := &front{s, blind, &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
 			r.Out.Host = r.In.Host // registries make the Location of an upload from it
@@ -237,6 +238,10 @@ var uploadPath = regexp.MustCompile(`^/v2/(.+)/blobs/uploads/`)
 // ServeHTTP implements [http.Handler].
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := f.stages.Load()
+	if f.blind.Load() && strings.HasPrefix(r.UserAgent(), "portolan") {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
 	m := uploadPath.FindStringSubmatch(r.URL.Path)
 	if s == nil || m == nil {
 		f.backend.ServeHTTP(w, r)
