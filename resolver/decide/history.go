@@ -23,10 +23,12 @@ type History struct {
 }
 
 type noted struct {
-	at                 atomic.Uint32
-	free               atomic.Bool
+	at                 atomic.Uint64 // and freeBit
 	routed, up, resort atomic.Uint64
 }
+
+// freeBit stands beside the moment of a change that is free.
+const freeBit = 1 << 32
 
 // Change is the masks of a registry from a moment on.
 type Change struct {
@@ -47,11 +49,16 @@ func (h *History) Note(c Change, died bool) {
 		was = Mask(h.ring[(n-1)%historySize].up.Load())
 	}
 	slot := &h.ring[n%historySize]
-	slot.at.Store(c.At)
-	slot.free.Store(c.Free)
+	at := uint64(c.At)
+	if c.Free {
+		at |= freeBit
+	}
+	slot.at.Store(at)
 	slot.routed.Store(uint64(c.Masks.Routed))
 	slot.up.Store(uint64(c.Masks.Up))
-	slot.resort.Store(uint64(c.Masks.Resort))
+	if slot.resort.Load() != uint64(c.Masks.Resort) { // most have none, and a store costs more
+		slot.resort.Store(uint64(c.Masks.Resort))
+	}
 	h.count.Store(n + 1)
 	if died {
 		h.stamp(was&^c.Masks.Up, c)
@@ -88,7 +95,6 @@ func (h *History) Carry(from *History, local *[MaxRegions]uint8) {
 	}
 	for i := range from.ring {
 		h.ring[i].at.Store(from.ring[i].at.Load())
-		h.ring[i].free.Store(from.ring[i].free.Load())
 		h.ring[i].resort.Store(uint64(renumber(Mask(from.ring[i].resort.Load()), local)))
 		h.ring[i].routed.Store(uint64(renumber(Mask(from.ring[i].routed.Load()), local)))
 		h.ring[i].up.Store(uint64(renumber(Mask(from.ring[i].up.Load()), local)))
@@ -132,8 +138,9 @@ func (h *History) read() (changes [historySize]Change, n int, total uint32) {
 		n = int(min(total, historySize))
 		for i := range n {
 			slot := &h.ring[(total-uint32(n)+uint32(i))%historySize]
+			at := slot.at.Load()
 			changes[i] = Change{
-				At: slot.at.Load(), Free: slot.free.Load(),
+				At: uint32(at), Free: at&freeBit != 0,
 				Masks: Masks{Mask(slot.routed.Load()), Mask(slot.up.Load()), Mask(slot.resort.Load())},
 			}
 		}

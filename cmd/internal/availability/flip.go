@@ -80,7 +80,7 @@ func (v *Availability) flipRun(members []compile.Member, up bool, at time.Time) 
 		if !up {
 			masks.Up = masks.Up.With(m.Region, false)
 		}
-		if masks.Routed&masks.Up == 0 || v.outages[m.Registry] != nil {
+		if masks.Routed&masks.Up == 0 || len(v.outages) > 0 && v.outages[m.Registry] != nil {
 			f.rest = append(f.rest, m)
 			continue
 		}
