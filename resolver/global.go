@@ -84,7 +84,7 @@ func (s *Snapshot) situation(r *Registry, live *Availability, rank []uint8, mask
 
 // unitKey is the key of a client's unit in the activity table.
 func (s *Snapshot) unitKey(r *Registry, c *client) decide.Key {
-	return decide.NewKey(s.UnitSeed, r.Number, c.hi, c.lo)
+	return decide.NewKey(s.UnitSeed, r.Number, c.unit.Hi, c.unit.Lo)
 }
 
 // scopeFor returns the scope of a tailored answer: what a cache may share is what

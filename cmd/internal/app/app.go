@@ -383,15 +383,20 @@ func (a *App) Start() {
 	a.server.Start()
 	a.succeed(ctx)
 	w := a.world.Load()
-	for _, warning := range w.Config.Warnings {
-		a.log.Warn("configuration", "warning", warning.Error())
-	}
+	a.warn(w)
 	if addrs := a.server.AddrsTLS(); len(addrs) > 0 {
 		a.log.Info("serving TLS", "addresses", addrs)
 	}
 	a.log.Info("serving", "addresses", a.server.Addrs(), "metrics", a.MetricsAddr(), "zones", len(w.Compiled.Snapshot.Names.Zones()),
 		"registries", len(w.Compiled.Snapshot.Registries), "names", w.Compiled.Snapshot.Names.Names(),
 		"location_data", w.Table.Source(), "data_built", w.Table.Built().UTC().Format(time.DateOnly))
+}
+
+// warn logs what the configuration of a world that is taken up allows but seldom means.
+func (a *App) warn(w *World) {
+	for _, warning := range w.Config.Warnings {
+		a.log.Warn("configuration", "warning", warning.Error())
+	}
 }
 
 // Stop answers what has been received, closes everything, and returns when all

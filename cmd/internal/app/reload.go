@@ -50,6 +50,7 @@ func (a *App) Reload(ctx context.Context, dryRun bool) (admin.ReloadReport, erro
 		a.metrics.reloaded(true, a.o.Now(), a.o.Now().Sub(begin))
 		a.log.InfoContext(ctx, "reloaded", "took", a.o.Now().Sub(begin).Round(time.Millisecond), "changes", report.Changes,
 			"moved_cells", report.MovedCells, "generation", next.Compiled.Snapshot.Generation)
+		a.warn(next)
 		for _, name := range report.Restart {
 			a.log.WarnContext(ctx, "a changed setting takes a restart", "setting", name)
 		}
