@@ -105,3 +105,18 @@ func lowest(p, q position) position {
 	}
 	return q
 }
+
+// equal reports whether two overlays have the same ranges, with the units of u in the
+// one and those of v in the other.
+func (o *overlay) equal(p *overlay, u, v *Units) bool {
+	if !slices.Equal(o.starts, p.starts) {
+		return false
+	}
+	for i := range o.classes {
+		a, b := Class(o.classes[i]), Class(p.classes[i])
+		if u.site(a) != v.site(b) || (a == ClassSpecial) != (b == ClassSpecial) {
+			return false
+		}
+	}
+	return true
+}

@@ -238,3 +238,8 @@ func hashOf(b []byte) uint64 {
 	_, _ = h.Write(b) // never fails
 	return h.Sum64()
 }
+
+// Equal reports whether u and v tell all clients apart in the same way.
+func (u *Units) Equal(v *Units) bool {
+	return u.v4.equal(&v.v4, u, v) && u.v6.equal(&v.v6, u, v)
+}

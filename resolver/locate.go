@@ -91,6 +91,9 @@ func (s *Snapshot) place(c *client, a address) {
 		c.class, c.scope = s.Places.Find6(a.hi, a.lo)
 		c.unit, c.unitScope = s.Units.Of6(a.hi, c.class, c.scope)
 	}
+	if !s.ECS {
+		c.unit.Lo |= ofAll
+	}
 	c.scope += a.shift
 	c.unitScope += a.shift
 }

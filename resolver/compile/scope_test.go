@@ -160,6 +160,16 @@ func carrying(form int, a netip.Addr) netip.Addr {
 	return netip.AddrFrom16(b)
 }
 
+// carries reports whether an address carries an IPv4 address.
+func carries(a netip.Addr) bool {
+	for _, p := range []string{"64:ff9b::/96", "2002::/16", "2001::/32"} {
+		if netip.MustParsePrefix(p).Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
 // answered is what a cache may keep of an answer, and for whom.
 type answered struct {
 	block  netip.Prefix

@@ -1,0 +1,295 @@
+package resolver
+
+import (
+	"math/bits"
+	"net/netip"
+	"slices"
+
+	"portolan.dev/geo"
+	"portolan.dev/resolver/decide"
+	"portolan.dev/resolver/wire"
+)
+
+// Identity tells client units apart as one configuration does. Immutable.
+type Identity struct {
+	Units *geo.Units
+	// ECS says whether client subnets count.
+	ECS bool
+	// ByName marks units of a version that told them apart by the names of sites.
+	ByName bool
+}
+
+// Earlier is an identity that counted until a moment, in Unix seconds. What units had
+// then goes on to count for their clients, see [Snapshot.SetEarlier].
+type Earlier struct {
+	Identity
+	Until uint32
+}
+
+// MaxEarlier is how many earlier identities a snapshot can have.
+const MaxEarlier = 8
+
+// SetEarlier gives a snapshot the identities that counted before its own, the oldest
+// first, at most [MaxEarlier]; each is asked for [decide.Keep] seconds.
+//
+// A configuration may change which clients are one unit, and the table of units knows
+// them by hashes alone, which cannot be turned into others. So a client is asked for
+// under its earlier units, too, and goes on with what was given to them.
+func (s *Snapshot) SetEarlier(earlier []Earlier) {
+	if len(earlier) == 0 {
+		s.earlier.Store(nil)
+		return
+	}
+	s.earlier.Store(&earlier)
+}
+
+// Forget drops the earlier identities that do not count any more at now.
+func (s *Snapshot) Forget(now uint32) {
+	p := s.earlier.Load()
+	if p == nil {
+		return
+	}
+	left := *p
+	for len(left) > 0 && left[0].over(now) {
+		left = left[1:]
+	}
+	if len(left) == len(*p) {
+		return
+	}
+	var next *[]Earlier
+	if len(left) > 0 {
+		next = &left
+	}
+	s.earlier.CompareAndSwap(p, next)
+}
+
+func (e *Earlier) over(now uint32) bool { return now >= e.Until+decide.Keep }
+
+// ofAll marks the units of askers where client subnets do not count: they speak for
+// clients that would be units of their own otherwise.
+const ofAll = 1 << 63
+
+// locate does of [Snapshot.locate] what finds the unit and its scope.
+func (id *Identity) locate(e *wire.ECS, from netip.Addr) (u geo.Unit, scope uint8) {
+	if !tailored(id.ECS, e) {
+		u, _, _ = id.place(addressOf(from))
+		return u, 0
+	}
+	u, scope, special := id.place(subnetOf(e))
+	if special {
+		u, _, _ = id.place(addressOf(from))
+	}
+	return u, scope
+}
+
+func (id *Identity) place(a address) (u geo.Unit, scope uint8, special bool) {
+	var class geo.Class
+	var block uint8
+	if a.ipv4 {
+		class, block = id.Units.Find4(uint32(a.lo))
+		u, scope = id.Units.Of4(uint32(a.lo), class, block)
+	} else {
+		class, block = id.Units.Find6(a.hi, a.lo)
+		u, scope = id.Units.Of6(a.hi, class, block)
+	}
+	if special = class == geo.ClassSpecial; special {
+		scope = block
+	}
+	if !id.ECS && !id.ByName {
+		u.Lo |= ofAll
+	}
+	return u, scope + a.shift, special
+}
+
+// merging returns the unit of an asker whose clients id told apart by their subnets, if
+// this one has a subnet and they are one in the identity that follows id.
+func (id *Identity) merging(ecs bool, e *wire.ECS, from netip.Addr) (u geo.Unit) {
+	if id != nil && !ecs && tailored(id.ECS, e) {
+		u, _, _ = id.place(addressOf(from))
+	}
+	return u
+}
+
+// lineage is the units that one client has been of, one after the other.
+type lineage struct {
+	// units are the earlier ones, oldest first, then that of now. No two neighbors are
+	// the same.
+	units [MaxEarlier + 1]geo.Unit
+	// until says when each earlier unit was followed by the next, in Unix seconds.
+	until [MaxEarlier]uint32
+	// merged is the unit that the asker was before a unit in which the client is one with
+	// all others of that asker, who were units of their own by their subnets; zero else.
+	merged [MaxEarlier + 1]geo.Unit
+	// n is how many earlier units there are.
+	n int
+}
+
+// lineage returns the units of a client whose present one is in c, and narrows its scope
+// to clients that have been in the same units all along.
+func (s *Snapshot) lineage(earlier []Earlier, c *client, e *wire.ECS, from netip.Addr, now uint32) (l lineage) {
+	var last *Identity
+	for i := range earlier {
+		id := &earlier[i]
+		if id.over(now) {
+			continue
+		}
+		u, scope := id.locate(e, from)
+		if tailored(s.ECS, e) {
+			c.unitScope = max(c.unitScope, scope)
+		}
+		if l.n == 0 || l.units[l.n-1] != u {
+			l.merged[l.n] = last.merging(id.ECS, e, from)
+			l.units[l.n] = u
+			l.n++
+		}
+		l.until[l.n-1], last = id.Until, &id.Identity
+	}
+	if l.n > 0 && l.units[l.n-1] == c.unit {
+		l.n--
+	} else {
+		l.merged[l.n] = last.merging(s.ECS, e, from)
+	}
+	l.units[l.n] = c.unit
+	return l
+}
+
+// key names the clients that have been in units i to j one after the other, and changed
+// when this one did: what was known of those who did so before is another story.
+//
+// Where client subnets count no more, one answer is for all clients of an asker, who
+// were units of their own before. A cache asks for any of them next, so they must not
+// differ: from there on they are one, and go by the units of the asker.
+func (l *lineage) key(s *Snapshot, r *Registry, i, j int) decide.Key {
+	u := l.units[i]
+	for k := i + 1; k <= j; k++ {
+		if l.merged[k] != (geo.Unit{}) {
+			u = l.merged[k]
+		}
+		next := l.units[k]
+		u.Hi = (bits.RotateLeft64(u.Hi+uint64(l.until[k-1]), 29) ^ next.Hi) * 0x9e3779b97f4a7c15
+		u.Lo = (bits.RotateLeft64(u.Lo, 31) ^ next.Lo ^ u.Hi) * 0xd6e8feb86659fd93
+	}
+	return decide.NewKey(s.UnitSeed, r.Number, u.Hi, u.Lo)
+}
+
+// carried is how a client is known in the table of units.
+type carried struct {
+	key decide.Key
+	// entry is what the client had under an earlier name, and is to be known under
+	// key, if adopt.
+	entry decide.Entry
+	adopt bool
+	// next is the key by which the client is going to be known soon; 0 for the same.
+	next decide.Key
+}
+
+// carry finds out how a client is known.
+//
+// A client who was active when its unit changed goes on as a unit with those who came
+// from the same unit to the same unit: it cannot be one with the others of its new unit,
+// who may have another replica, nor with the others of the old one, who may be placed
+// elsewhere now. When it falls silent, or when the earlier identity is no longer asked,
+// it is one of its new unit, like clients who were not active.
+func (l *lineage) carry(s *Snapshot, r *Registry, now uint32) carried {
+	for i := range l.n {
+		if c, ok := l.carryFrom(s, r, i, now); ok {
+			return c
+		}
+	}
+	return carried{key: l.key(s, r, l.n, l.n)}
+}
+
+// carryFrom is carry for what is known under names that began with unit i, if that
+// counts.
+func (l *lineage) carryFrom(s *Snapshot, r *Registry, i int, now uint32) (c carried, ok bool) {
+	c.key = l.key(s, r, i, l.n)
+	if c.entry, ok = s.Holds.Get(c.key); ok {
+		return l.ending(s, r, i, c, now), r.Policy.Active(c.entry, now)
+	}
+	var j int
+	if c.entry, j = l.last(s, r, i); j < 0 {
+		return c, false
+	}
+	if j == i && slices.Contains(l.units[i+1:l.n], l.units[i]) {
+		return c, false // it is known as it was when it was of that unit again
+	}
+	c.adopt = l.resumes(s, r, c.entry, j, now)
+	// The change itself must count as one since the client was last seen.
+	c.entry.LastSeen = min(c.entry.LastSeen, l.until[j])
+	return c, c.adopt
+}
+
+// last returns what is known of a client under names that began with unit i, and the
+// unit up to which it was known so; -1 for nothing.
+func (l *lineage) last(s *Snapshot, r *Registry, i int) (e decide.Entry, j int) {
+	for j := l.n - 1; j >= i; j-- {
+		if e, ok := s.Holds.Get(l.key(s, r, i, j)); ok {
+			return e, j
+		}
+	}
+	return e, -1
+}
+
+// settled is how long after a change, in seconds, clients may still have been answered
+// as before it.
+const settled = 15
+
+// resumes reports whether what was known of a client up to unit j still counts.
+func (l *lineage) resumes(s *Snapshot, r *Registry, was decide.Entry, j int, now uint32) bool {
+	if !r.Policy.Outlasts(was, l.until[j], now) {
+		return false
+	}
+	if was.LastSeen <= l.until[j]+settled && l.merged[l.n] == (geo.Unit{}) {
+		return true
+	}
+	// Others still go by that name, or this client is one with others now. It, or they,
+	// may have been answered since the change as those are who come new.
+	f, ok := s.Holds.Get(l.key(s, r, l.n, l.n))
+	return !ok || f.LastSeen < l.until[l.n-1]
+}
+
+// ending sets the next key of a client who is known by what began with unit i, if that
+// unit is soon not asked for any more.
+func (l *lineage) ending(s *Snapshot, r *Registry, i int, c carried, now uint32) carried {
+	if now+r.Policy.Idle < l.until[i]+decide.Keep {
+		return c
+	}
+	if next := l.key(s, r, i+1, l.n); next != c.key {
+		c.next = next
+	}
+	return c
+}
+
+// carriedKey returns the key of a client, and sees that the table knows by it what the
+// client had under earlier names.
+func (s *Snapshot) carriedKey(earlier []Earlier, r *Registry, c *client, e *wire.ECS, from netip.Addr, now uint32) decide.Key {
+	l := s.lineage(earlier, c, e, from, now)
+	if l.n == 0 {
+		return s.unitKey(r, c)
+	}
+	k := l.carry(s, r, now)
+	if k.adopt {
+		s.Holds.Put(k.key, k.entry)
+	}
+	if k.next != 0 {
+		if _, ok := s.Holds.Get(k.next); !ok {
+			s.Holds.Put(k.next, k.entry)
+		}
+	}
+	return k.key
+}
+
+// Succeed gives s the earlier identities that count after it has taken the place of
+// before at now, in Unix seconds: those of before, and that of before itself if it told
+// units apart otherwise.
+func Succeed(s, before *Snapshot, now uint32) {
+	var earlier []Earlier
+	if p := before.earlier.Load(); p != nil {
+		earlier = append(earlier, *p...)
+	}
+	if s.ECS != before.ECS || !s.Units.Equal(before.Units) {
+		earlier = append(earlier, Earlier{Identity{Units: before.Units, ECS: before.ECS}, now})
+	}
+	s.SetEarlier(earlier[max(0, len(earlier)-MaxEarlier):])
+	s.Forget(now)
+}
