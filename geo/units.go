@@ -34,6 +34,7 @@ const (
 //
 // It is immutable and safe for concurrent use. No method allocates or locks.
 type Units struct {
+	given  []Site
 	v4, v6 overlay
 	// sites has the unit of each site, zero for one whose addresses are units by prefix.
 	sites []Unit
@@ -42,7 +43,7 @@ type Units struct {
 	rest4, rest6 map[uint64]Unit
 }
 
-// NewUnits returns the units of sites.
+// NewUnits returns the units of sites. It keeps the slice.
 func NewUnits(sites []Site) (*Units, error) {
 	u, err := newUnits(sites)
 	if err != nil {
@@ -80,7 +81,7 @@ func newUnits(sites []Site) (*Units, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Units{v4: newOverlay(v4), v6: newOverlay(v6), sites: make([]Unit, len(sites))}, nil
+	return &Units{given: sites, v4: newOverlay(v4), v6: newOverlay(v6), sites: make([]Unit, len(sites))}, nil
 }
 
 // places reports whether a site does no more than place its addresses: it is plain,
@@ -238,6 +239,9 @@ func hashOf(b []byte) uint64 {
 	_, _ = h.Write(b) // never fails
 	return h.Sum64()
 }
+
+// Sites returns what u was made from. The caller must not change them.
+func (u *Units) Sites() []Site { return u.given }
 
 // Equal reports whether u and v tell all clients apart in the same way.
 func (u *Units) Equal(v *Units) bool {

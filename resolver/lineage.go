@@ -10,8 +10,8 @@ import (
 	"portolan.dev/resolver/wire"
 )
 
-// Identity tells client units apart as one configuration does. Immutable.
-type Identity struct {
+// Partition tells client units apart as one configuration does. Immutable.
+type Partition struct {
 	Units *geo.Units
 	// ECS says whether client subnets count.
 	ECS bool
@@ -19,18 +19,18 @@ type Identity struct {
 	ByName bool
 }
 
-// Earlier is an identity that counted until a moment, in Unix seconds. What units had
+// Earlier is a partition that counted until a moment, in Unix seconds. What units had
 // then goes on to count for their clients, see [Snapshot.SetEarlier].
 type Earlier struct {
-	Identity
+	Partition
 	Until uint32
 }
 
-// MaxEarlier is how many earlier identities a snapshot can have.
+// MaxEarlier is how many earlier partitions a snapshot can have.
 const MaxEarlier = 8
 
-// SetEarlier gives a snapshot the identities that counted before its own, the oldest
-// first, at most [MaxEarlier]; each is asked for [decide.Keep] seconds.
+// SetEarlier gives a snapshot the partitions that counted before its own, the oldest
+// first; each is asked for [decide.Keep] seconds. Of more than [MaxEarlier] the last count.
 //
 // A configuration may change which clients are one unit, and the table of units knows
 // them by hashes alone, which cannot be turned into others. So a client is asked for
@@ -40,10 +40,39 @@ func (s *Snapshot) SetEarlier(earlier []Earlier) {
 		s.earlier.Store(nil)
 		return
 	}
+	earlier = earlier[max(0, len(earlier)-MaxEarlier):]
 	s.earlier.Store(&earlier)
 }
 
-// Forget drops the earlier identities that do not count any more at now.
+// Earlier returns the partitions that counted before that of s, the oldest first.
+func (s *Snapshot) Earlier() []Earlier {
+	if p := s.earlier.Load(); p != nil {
+		return slices.Clone(*p)
+	}
+	return nil
+}
+
+// Partition is how s tells units apart.
+func (s *Snapshot) Partition() Partition { return Partition{Units: s.Units, ECS: s.ECS} }
+
+// Follow gives s, which is about to be served in the place of before, the earlier
+// partitions that count from now on, in Unix seconds.
+func (s *Snapshot) Follow(before *Snapshot, now uint32) {
+	earlier := before.Earlier()
+	if was := before.Partition(); !was.Equal(s.Partition()) {
+		earlier = append(earlier, Earlier{was, now})
+	}
+	s.SetEarlier(earlier)
+	s.Forget(now)
+}
+
+// Equal reports whether two partitions tell all clients apart in the same way, by the
+// same names.
+func (p Partition) Equal(other Partition) bool {
+	return p.ECS == other.ECS && p.Units.Equal(other.Units) && p.asked() == other.asked()
+}
+
+// Forget drops the earlier partitions that do not count any more at now.
 func (s *Snapshot) Forget(now uint32) {
 	p := s.earlier.Load()
 	if p == nil {
@@ -70,42 +99,49 @@ func (e *Earlier) over(now uint32) bool { return now >= e.Until+decide.Keep }
 const ofAll = 1 << 63
 
 // locate does of [Snapshot.locate] what finds the unit and its scope.
-func (id *Identity) locate(e *wire.ECS, from netip.Addr) (u geo.Unit, scope uint8) {
-	if !tailored(id.ECS, e) {
-		u, _, _ = id.place(addressOf(from))
+func (p *Partition) locate(e *wire.ECS, from netip.Addr) (u geo.Unit, scope uint8) {
+	if !tailored(p.ECS, e) {
+		u, _, _ = p.place(addressOf(from))
 		return u, 0
 	}
-	u, scope, special := id.place(subnetOf(e))
+	u, scope, special := p.place(subnetOf(e))
 	if special {
-		u, _, _ = id.place(addressOf(from))
+		u, _, _ = p.place(addressOf(from))
 	}
 	return u, scope
 }
 
-func (id *Identity) place(a address) (u geo.Unit, scope uint8, special bool) {
+func (p *Partition) place(a address) (u geo.Unit, scope uint8, special bool) {
 	var class geo.Class
 	var block uint8
 	if a.ipv4 {
-		class, block = id.Units.Find4(uint32(a.lo))
-		u, scope = id.Units.Of4(uint32(a.lo), class, block)
+		class, block = p.Units.Find4(uint32(a.lo))
+		u, scope = p.Units.Of4(uint32(a.lo), class, block)
 	} else {
-		class, block = id.Units.Find6(a.hi, a.lo)
-		u, scope = id.Units.Of6(a.hi, class, block)
+		class, block = p.Units.Find6(a.hi, a.lo)
+		u, scope = p.Units.Of6(a.hi, class, block)
 	}
 	if special = class == geo.ClassSpecial; special {
 		scope = block
 	}
-	if !id.ECS && !id.ByName {
-		u.Lo |= ofAll
-	}
+	u.Lo |= p.asked()
 	return u, scope + a.shift, special
 }
 
-// merging returns the unit of an asker whose clients id told apart by their subnets, if
-// this one has a subnet and they are one in the identity that follows id.
-func (id *Identity) merging(ecs bool, e *wire.ECS, from netip.Addr) (u geo.Unit) {
-	if id != nil && !ecs && tailored(id.ECS, e) {
-		u, _, _ = id.place(addressOf(from))
+// asked is what the names of units have in their lower words for askers who speak for
+// all their clients.
+func (p *Partition) asked() uint64 {
+	if p.ECS || p.ByName {
+		return 0
+	}
+	return ofAll
+}
+
+// merging returns the unit of an asker whose clients p told apart by their subnets, if
+// this one has a subnet and they are one in the partition that follows p.
+func (p *Partition) merging(ecs bool, e *wire.ECS, from netip.Addr) (u geo.Unit) {
+	if p != nil && !ecs && tailored(p.ECS, e) {
+		u, _, _ = p.place(addressOf(from))
 	}
 	return u
 }
@@ -127,7 +163,7 @@ type lineage struct {
 // lineage returns the units of a client whose present one is in c, and narrows its scope
 // to clients that have been in the same units all along.
 func (s *Snapshot) lineage(earlier []Earlier, c *client, e *wire.ECS, from netip.Addr, now uint32) (l lineage) {
-	var last *Identity
+	var last *Partition
 	for i := range earlier {
 		id := &earlier[i]
 		if id.over(now) {
@@ -142,7 +178,7 @@ func (s *Snapshot) lineage(earlier []Earlier, c *client, e *wire.ECS, from netip
 			l.units[l.n] = u
 			l.n++
 		}
-		l.until[l.n-1], last = id.Until, &id.Identity
+		l.until[l.n-1], last = id.Until, &id.Partition
 	}
 	if l.n > 0 && l.units[l.n-1] == c.unit {
 		l.n--
@@ -188,7 +224,7 @@ type carried struct {
 // A client who was active when its unit changed goes on as a unit with those who came
 // from the same unit to the same unit: it cannot be one with the others of its new unit,
 // who may have another replica, nor with the others of the old one, who may be placed
-// elsewhere now. When it falls silent, or when the earlier identity is no longer asked,
+// elsewhere now. When it falls silent, or when the earlier partition is no longer asked,
 // it is one of its new unit, like clients who were not active.
 func (l *lineage) carry(s *Snapshot, r *Registry, now uint32) carried {
 	for i := range l.n {
@@ -277,19 +313,4 @@ func (s *Snapshot) carriedKey(earlier []Earlier, r *Registry, c *client, e *wire
 		}
 	}
 	return k.key
-}
-
-// Succeed gives s the earlier identities that count after it has taken the place of
-// before at now, in Unix seconds: those of before, and that of before itself if it told
-// units apart otherwise.
-func Succeed(s, before *Snapshot, now uint32) {
-	var earlier []Earlier
-	if p := before.earlier.Load(); p != nil {
-		earlier = append(earlier, *p...)
-	}
-	if s.ECS != before.ECS || !s.Units.Equal(before.Units) {
-		earlier = append(earlier, Earlier{Identity{Units: before.Units, ECS: before.ECS}, now})
-	}
-	s.SetEarlier(earlier[max(0, len(earlier)-MaxEarlier):])
-	s.Forget(now)
 }

@@ -44,7 +44,7 @@ type Snapshot struct {
 	UnitSeed uint64
 	// Units tells client units apart; it is of the same sites as Places.
 	Units *geo.Units
-	// earlier are the identities that counted before; nil for none. See SetEarlier.
+	// earlier are the partitions that counted before; nil for none. See SetEarlier.
 	earlier atomic.Pointer[[]Earlier]
 	// Moves receives what [Snapshot.tell] reports; nil for nobody. It is buffered,
 	// and reports are lost while it is full.

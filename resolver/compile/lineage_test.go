@@ -82,7 +82,7 @@ func (h *history) take() {
 		h.s.Live[i].History.Carry(&before.Live[i].History, &same)
 		h.s.Live[i].Set(before.Live[i].Masks())
 	}
-	resolver.Succeed(h.s, before, uint32(h.now))
+	h.s.Follow(before, uint32(h.now))
 	h.w = resolver.New(h.s, wire.CookieSecret{}).Worker(resolver.UDP)
 }
 

@@ -54,9 +54,13 @@ type App struct {
 	log   *slog.Logger
 	slots *compile.Slots
 	// numbering and holds outlive every world: what clients were given does.
-	numbering       *compile.Numbering
-	holds           *decide.Holds
-	shared          *activity.Table // what holds lies in; nil for the heap
+	numbering *compile.Numbering
+	holds     *decide.Holds
+	shared    *activity.Table // what holds lies in; nil for the heap
+	// units is the snapshot by which units are told apart, or will be in a moment.
+	units atomic.Pointer[resolver.Snapshot]
+	// unsaved says that the saved table does not know that.
+	unsaved         bool
 	counts          *rrl.Table
 	secret          wire.CookieSecret // of this process, for cookies without a file
 	clock           *clock
@@ -202,6 +206,9 @@ func (a *App) wire(w *World, left *activity.Left) error {
 	}
 	a.recallTargets(ctx, w)
 	a.publish(w)
+	if a.unsaved && a.before == nil {
+		a.saveNow() // or a crash would leave units that nobody knows to belong to this configuration
+	}
 	return a.bind(w)
 }
 

@@ -30,6 +30,9 @@ type savedHead struct {
 	Seed       uint64                    `json:"seed"`
 	Regions    [decide.MaxRegions]string `json:"regions"`
 	Registries map[uint32]string         `json:"registries"`
+	// Partitions say what the units of the table are: what counted within the last hour,
+	// the latest last. Versions that save none tell sites apart by their names.
+	Partitions []savedPartition `json:"partitions,omitempty"`
 	// Moves are the histories of units, for explanations.
 	Moves []savedMove `json:"moves,omitempty"`
 }
@@ -43,7 +46,7 @@ func (a *App) saveHolds(ctx context.Context) error {
 	s := a.resolver.Snapshot()
 	head := savedHead{
 		Version: savedVersion, Seed: s.UnitSeed, Regions: a.numbering.RegionNames(), Registries: make(map[uint32]string),
-		Moves: a.given.saved(a.o.Now()),
+		Moves: a.given.saved(a.o.Now()), Partitions: savedPartitions(a.units.Load()),
 	}
 	for _, m := range head.Moves {
 		head.Registries[m.Key.Registry()] = a.numbering.RegistryKey(m.Key.Registry())
@@ -132,7 +135,8 @@ func (saved *savedHolds) each(f func(decide.Key, decide.Entry)) {
 	}
 }
 
-// keepSaving saves the table now and then until ctx ends.
+// keepSaving saves the table now and then until ctx ends, and drops what is too old to
+// matter.
 func (a *App) keepSaving(ctx context.Context) {
 	tick := time.NewTicker(saveEvery)
 	defer tick.Stop()
@@ -141,6 +145,7 @@ func (a *App) keepSaving(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			a.units.Load().Forget(uint32(a.o.Now().Unix()))
 			if err := a.saveHolds(ctx); err != nil && ctx.Err() == nil {
 				a.log.WarnContext(ctx, "what clients were given is not saved; a crash now may move some", "error", err)
 			}

@@ -42,6 +42,7 @@ func (a *App) Reload(ctx context.Context, dryRun bool) (admin.ReloadReport, erro
 		a.targets.stop()
 		a.notifier.Set(next.receivers) // before the events of this reload
 		a.noteReload(old, next)
+		a.takeUnits(old, next)
 		a.saveNow()
 		a.publishLocked(next)
 		if a.cancel != nil {
@@ -58,6 +59,14 @@ func (a *App) Reload(ctx context.Context, dryRun bool) (admin.ReloadReport, erro
 	report.Generation = next.Compiled.Snapshot.Generation
 	report.Millis = a.o.Now().Sub(begin).Milliseconds()
 	return report, nil
+}
+
+// takeUnits has the units of next count from now on: first where they are saved, so that
+// a crash leaves no unit that is not known.
+func (a *App) takeUnits(old, next *World) {
+	s := next.Compiled.Snapshot
+	s.Follow(old.Compiled.Snapshot, uint32(a.o.Now().Unix()))
+	a.units.Store(s)
 }
 
 // noteReload records that configuration or location data were replaced.

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -103,11 +104,12 @@ func newEventRig(t *testing.T, cache bool) *eventRig {
 	return r
 }
 
-// eventConfig has the default holds. Regions and replicas are as they stand in the
-// text.
+// eventConfig has the default holds, and a site in which two hosts are. Networks,
+// regions and replicas are as they stand in the text.
 type eventConfig struct {
-	regions, sticky string
-	replicas        []string // by the order of eventReplicas
+	networks, regions, sticky string
+
+	replicas []string // by the order of eventReplicas
 }
 
 func (r *eventRig) config(c eventConfig) string {
@@ -118,7 +120,7 @@ admin: {socket: $DIR/admin.sock, metrics: "127.0.0.1:0"}
 state: {dir: $DIR, grace: 1s}
 geo:
   database: $DIR/city.mmdb
-  networks: {campus: {prefixes: [128.95.1.0/24, 128.95.2.0/24], region: westus}}
+  networks: {%s}
 zones: {example.io: {nameservers: {ns1: [192.0.2.53]}}}
 regions: {%s}
 probes: {registry: {type: registry, tls: false, port: 5000, interval: 1s, fall: 3, rise: 1}}
@@ -126,7 +128,7 @@ registries:
   myregistry:
     regional_endpoints: enabled
     recovery_hold: 1s
-`, strings.Join(r.listen, ", "), c.regions)
+`, strings.Join(r.listen, ", "), cmp.Or(c.networks, "campus: {prefixes: [128.95.1.0/24, 128.95.2.0/24], region: westus}"), c.regions)
 	switch {
 	case c.sticky != "":
 		fmt.Fprintf(&b, "    sticky: %s\n", c.sticky)
@@ -174,6 +176,7 @@ var events = []event{
 	{name: "recovery", before: (*eventRun).firstIsDown, during: (*eventRun).recover, at: 1},
 	{name: "routing", during: (*eventRun).routeOffAndOn},
 	{name: "reload", during: (*eventRun).reloadAll},
+	{name: "networks", during: (*eventRun).renetwork},
 	{name: "restart", during: func(r *eventRun) { r.restart(func() { r.server.stop() }) }},
 	{name: "kill", during: func(r *eventRun) { r.restart(r.server.kill) }},
 	{name: "upgrade", during: (*eventRun).upgrade},
@@ -440,6 +443,22 @@ func (r *eventRun) reloadAll() {
 	r.admin.must("/v1/reload", fields{})
 	r.newcomers("westus2")
 	r.stage()
+}
+
+// renetwork adds a site that takes in the hosts that are in none, then changes the names
+// and the extent of both: each time the hosts are placed elsewhere, and are other units.
+func (r *eventRun) renetwork() {
+	c := eventConfig{replicas: []string{"westus", "eastus"}}
+	for _, networks := range []string{
+		"campus: {prefixes: [128.95.1.0/24, 128.95.2.0/24], region: eastus}, all: {prefixes: [128.0.0.0/8], region: eastus}",
+		"lab: {prefixes: [128.95.1.0/24], region: eastus}, fleet: {prefixes: [128.0.0.0/8, 145.0.0.0/8], region: eastus}",
+	} {
+		c.networks = networks
+		r.server.configure(r.t, r.config(c))
+		r.admin.must("/v1/reload", fields{})
+		r.newcomers("eastus")
+		r.stage()
+	}
 }
 
 // restart ends the server and starts it again.
