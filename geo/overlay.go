@@ -36,7 +36,7 @@ func newOverlay(blocks []block) overlay {
 			o.append(at, uint16(ClassUnlocated))
 		}
 		o.append(b.first, b.class)
-		at, done = b.last.next(), b.last == highestOfAll
+		at, done = b.last.next(), b.last == end()
 	}
 	if !done {
 		o.append(at, uint16(ClassUnlocated))
@@ -78,7 +78,7 @@ func (o *overlay) last(i int) position {
 	if i+1 < len(o.starts) {
 		return o.starts[i+1].previous()
 	}
-	return highestOfAll
+	return end()
 }
 
 // common is how many leading bits two addresses share.
@@ -89,8 +89,8 @@ func (p position) common(q position) int {
 	return 64 + bits.LeadingZeros64(p.lo^q.lo)
 }
 
-// highestOfAll ends the address space of either family.
-var highestOfAll = position{math.MaxUint64, math.MaxUint64}
+// end is the highest address of either family.
+func end() position { return position{math.MaxUint64, math.MaxUint64} }
 
 func highest(p, q position) position {
 	if p.compare(q) < 0 {

@@ -59,7 +59,8 @@ func (s *Snapshot) Partition() Partition { return Partition{Units: s.Units, ECS:
 // partitions that count from now on, in Unix seconds.
 func (s *Snapshot) Follow(before *Snapshot, now uint32) {
 	earlier := before.Earlier()
-	if was := before.Partition(); !was.Equal(s.Partition()) {
+	was, is := before.Partition(), s.Partition()
+	if !was.Equal(&is) {
 		earlier = append(earlier, Earlier{was, now})
 	}
 	s.SetEarlier(earlier)
@@ -68,7 +69,7 @@ func (s *Snapshot) Follow(before *Snapshot, now uint32) {
 
 // Equal reports whether two partitions tell all clients apart in the same way, by the
 // same names.
-func (p Partition) Equal(other Partition) bool {
+func (p *Partition) Equal(other *Partition) bool {
 	return p.ECS == other.ECS && p.Units.Equal(other.Units) && p.asked() == other.asked()
 }
 
@@ -165,20 +166,20 @@ type lineage struct {
 func (s *Snapshot) lineage(earlier []Earlier, c *client, e *wire.ECS, from netip.Addr, now uint32) (l lineage) {
 	var last *Partition
 	for i := range earlier {
-		id := &earlier[i]
-		if id.over(now) {
+		was := &earlier[i]
+		if was.over(now) {
 			continue
 		}
-		u, scope := id.locate(e, from)
+		u, scope := was.locate(e, from)
 		if tailored(s.ECS, e) {
 			c.unitScope = max(c.unitScope, scope)
 		}
 		if l.n == 0 || l.units[l.n-1] != u {
-			l.merged[l.n] = last.merging(id.ECS, e, from)
+			l.merged[l.n] = last.merging(was.ECS, e, from)
 			l.units[l.n] = u
 			l.n++
 		}
-		l.until[l.n-1], last = id.Until, &id.Partition
+		l.until[l.n-1], last = was.Until, &was.Partition
 	}
 	if l.n > 0 && l.units[l.n-1] == c.unit {
 		l.n--

@@ -48,6 +48,7 @@ type history struct {
 }
 
 func newHistory(t *testing.T, seed uint64) *history {
+	t.Helper()
 	h := &history{t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 15)), ecs: true, now: clock.Unix(), died: make(map[string]int64)}
 	h.networks = randomNetworks(h.rnd)
 	for i, a := range clientsAround(h.rnd, h.networks) {
@@ -289,6 +290,7 @@ func TestUnitsAreCarried(t *testing.T) {
 
 // newHistoryOf is a history that does as it is told: with networks, and nobody yet.
 func newHistoryOf(t *testing.T, networks ...network) *history {
+	t.Helper()
 	h := &history{t: t, rnd: rand.New(rand.NewPCG(1, 2)), ecs: true, now: clock.Unix(), died: make(map[string]int64), networks: networks}
 	h.take()
 	return h

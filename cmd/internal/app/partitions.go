@@ -28,8 +28,9 @@ type savedNetwork struct {
 
 // savedPartitions are those of a snapshot: the earlier ones, then its own.
 func savedPartitions(s *resolver.Snapshot) []savedPartition {
-	var out []savedPartition
-	for _, e := range append(s.Earlier(), resolver.Earlier{Partition: s.Partition()}) {
+	all := append(s.Earlier(), resolver.Earlier{Partition: s.Partition()})
+	out := make([]savedPartition, 0, len(all))
+	for _, e := range all {
 		id := savedPartition{ECS: e.ECS, ByName: e.ByName, Until: e.Until}
 		for _, site := range e.Units.Sites() {
 			n := savedNetwork{Prefixes: site.Prefixes, Plain: site.Plain}
@@ -77,7 +78,7 @@ func (a *App) recallPartitions(ctx context.Context, s *resolver.Snapshot, saved 
 			continue
 		}
 		if e.Until == 0 {
-			if e.Equal(s.Partition()) {
+			if is := s.Partition(); e.Equal(&is) {
 				continue
 			}
 			e.Until, stale = uint32(a.started.Unix()), true

@@ -118,9 +118,11 @@ func wantSaved(t *testing.T, s *server, all ...string) {
 	}
 	var head struct {
 		Partitions []struct {
-			Networks []struct{ Prefixes []netip.Prefix }
-			Until    uint32
-		}
+			Networks []struct {
+				Prefixes []netip.Prefix `json:"prefixes"`
+			} `json:"networks"`
+			Until uint32 `json:"until"`
+		} `json:"partitions"`
 	}
 	if err := json.NewDecoder(bytes.NewReader(table)).Decode(&head); err != nil || len(head.Partitions) != len(all) {
 		t.Fatalf("%+v, %v", head, err)
@@ -156,7 +158,7 @@ func TestUnitsOfEarlierVersions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table := append(head, '\n')
+	table := bytes.Clone(append(head, '\n'))
 	for _, name := range []string{"128.64.0.0/10", "campus"} {
 		h := fnv.New64a()
 		_, _ = h.Write([]byte(name))

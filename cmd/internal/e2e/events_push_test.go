@@ -446,16 +446,27 @@ func (r *eventRun) reloadAll() {
 }
 
 // renetwork adds a site that takes in the hosts that are in none, then changes the names
-// and the extent of both: each time the hosts are placed elsewhere, and are other units.
+// and the extent of both, again and again: each time the hosts are placed elsewhere, and
+// are other units, and each time the server takes it up in another way.
 func (r *eventRun) renetwork() {
 	c := eventConfig{replicas: []string{"westus", "eastus"}}
-	for _, networks := range []string{
-		"campus: {prefixes: [128.95.1.0/24, 128.95.2.0/24], region: eastus}, all: {prefixes: [128.0.0.0/8], region: eastus}",
-		"lab: {prefixes: [128.95.1.0/24], region: eastus}, fleet: {prefixes: [128.0.0.0/8, 145.0.0.0/8], region: eastus}",
+	for _, step := range []struct {
+		networks string
+		take     func()
+	}{
+		{
+			"campus: {prefixes: [128.95.1.0/24, 128.95.2.0/24], region: eastus}, all: {prefixes: [128.0.0.0/8], region: eastus}",
+			func() { r.admin.must("/v1/reload", fields{}) },
+		},
+		{"lab: {prefixes: [128.95.1.0/24], region: eastus}, fleet: {prefixes: [128.0.0.0/8, 145.0.0.0/8], region: eastus}", r.server.upgrade},
+		{"128.0.0.0/8: eastus, rest: {prefixes: [145.0.0.0/8], region: eastus}", func() {
+			r.server.kill()
+			r.server.again(r.t)
+		}},
 	} {
-		c.networks = networks
+		c.networks = step.networks
 		r.server.configure(r.t, r.config(c))
-		r.admin.must("/v1/reload", fields{})
+		step.take()
 		r.newcomers("eastus")
 		r.stage()
 	}
