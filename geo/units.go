@@ -17,7 +17,8 @@ const (
 // Comparable; for the keys of [Units.Of4] and [Units.Of6] only.
 type Unit struct{ Hi, Lo uint64 }
 
-// The kinds of unit, in the lower word, so that no two kinds share a Unit.
+// The kinds of unit, in the lower word, so that no two kinds share a Unit. Saved tables
+// go by these numbers.
 const (
 	unitIPv4 = iota + 1 // a whole /24
 	unitIPv6            // a whole /48
@@ -45,15 +46,24 @@ type Units struct {
 
 // NewUnits returns the units of sites. It keeps the slice.
 func NewUnits(sites []Site) (*Units, error) {
-	u, err := newUnits(sites)
+	v4, v6, err := overlays(sites)
 	if err != nil {
 		return nil, err
 	}
+	// Where addresses are placed makes no difference to units.
+	for _, blocks := range [...][]block{v4, v6} {
+		for i := range blocks {
+			if site := int(blocks[i].class) - int(firstSiteClass); site >= 0 && site < len(sites) && sites[site].places() {
+				blocks[i].class = uint16(ClassUnlocated)
+			}
+		}
+	}
+	u := &Units{given: sites, v4: newOverlay(v4), v6: newOverlay(v6), sites: make([]Unit, len(sites))}
 	extents := make([]extent, len(sites))
 	u.v4.gather(extents, UnitBits4)
 	u.v6.gather(extents, UnitBits6)
-	for i, site := range sites {
-		if !site.places() {
+	for i := range sites {
+		if len(extents[i]) > 0 {
 			u.sites[i] = extents[i].unit()
 		}
 	}
@@ -64,24 +74,17 @@ func NewUnits(sites []Site) (*Units, error) {
 
 // NewUnitsByName returns the units as versions before the one that distinguishes plain
 // sites told them apart: every site is one, under its name, and a /24 or /48 is the
-// same unit whatever sites have of it.
+// same unit whatever sites have of it. It keeps the slice.
 func NewUnitsByName(sites []Site) (*Units, error) {
-	u, err := newUnits(sites)
-	if err != nil {
-		return nil, err
-	}
-	for i, site := range sites {
-		u.sites[i] = Unit{hashOf([]byte(site.Name)), unitPart}
-	}
-	return u, nil
-}
-
-func newUnits(sites []Site) (*Units, error) {
 	v4, v6, err := overlays(sites)
 	if err != nil {
 		return nil, err
 	}
-	return &Units{given: sites, v4: newOverlay(v4), v6: newOverlay(v6), sites: make([]Unit, len(sites))}, nil
+	u := &Units{given: sites, v4: newOverlay(v4), v6: newOverlay(v6), sites: make([]Unit, len(sites))}
+	for i, site := range sites {
+		u.sites[i] = Unit{hashOf([]byte(site.Name)), unitPart}
+	}
+	return u, nil
 }
 
 // places reports whether a site does no more than place its addresses: it is plain,

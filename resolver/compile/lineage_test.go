@@ -255,7 +255,11 @@ func (h *history) scopes() {
 func TestUnitsAreCarried(t *testing.T) {
 	t.Parallel()
 	kept := 0
-	for seed := range uint64(150) {
+	seeds := uint64(150)
+	if testing.Short() {
+		seeds = 30
+	}
+	for seed := range seeds {
 		h := newHistory(t, seed)
 		begin, changes := h.now, 0
 		for h.now < begin+limit-idle {
@@ -283,7 +287,7 @@ func TestUnitsAreCarried(t *testing.T) {
 		kept += h.kept
 	}
 	t.Logf("%d answers were foretold", kept)
-	if kept < 10_000 {
+	if kept < 10_000 && !testing.Short() {
 		t.Errorf("%d answers were foretold: too few", kept)
 	}
 }
@@ -330,6 +334,24 @@ func TestSiteTakesIn(t *testing.T) {
 	}
 	h.now += 1000 // the holds are over
 	h.gives("203.7.1.1", "westeurope", "203.7.2.1", "westeurope")
+}
+
+// What is renamed, listed otherwise or only placed makes no other units.
+func TestSameUnits(t *testing.T) {
+	t.Parallel()
+	h := newHistoryOf(t, site("a", "westus", "203.7.1.0/25", "203.7.1.128/25"), site("b", "westus", "203.7.2.0/26"))
+	h.networks = []network{
+		site("b-renamed", "eastus", "203.7.2.0/26"), site("a", "westus", "203.7.1.0/24"), site("", "westus", "203.4.0.0/14"), site("", "eastus", "203.7.2.0/24"),
+	}
+	h.take()
+	if n := len(h.s.Earlier()); n != 0 {
+		t.Errorf("%d earlier partitions, want none", n)
+	}
+	h.networks = append(h.networks, site("", "eastus", "203.7.2.128/25"))
+	h.take()
+	if n := len(h.s.Earlier()); n != 1 {
+		t.Errorf("%d earlier partitions, want 1", n)
+	}
 }
 
 // A hold that outlives the memory of earlier identities is still carried: here it may
