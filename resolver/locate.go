@@ -66,7 +66,7 @@ func tailored(ecs bool, e *wire.ECS) bool { return ecs && e.Family != 0 && e.Sou
 // it can be placed, else the address the query came from.
 func (s *Snapshot) locate(c *client, e *wire.ECS, from netip.Addr) {
 	if !tailored(s.ECS, e) {
-		s.place(c, addressOf(from))
+		s.placeAsker(c, from)
 		c.scope, c.unitScope = 0, 0
 		return
 	}
@@ -76,24 +76,27 @@ func (s *Snapshot) locate(c *client, e *wire.ECS, from netip.Addr) {
 		// Private and other special-purpose space has no place on the map. The
 		// asker's address counts, for all of the block (RFC 7871 section 10).
 		block := c.scope
-		s.place(c, addressOf(from))
+		s.placeAsker(c, from)
 		c.scope, c.unitScope = block, block
 	}
 }
 
-// place places an address.
-func (s *Snapshot) place(c *client, a address) {
+// placeAsker places the address that asked.
+func (s *Snapshot) placeAsker(c *client, from netip.Addr) {
+	s.place(c, addressOf(from))
 	c.subnet = false
-	if a.ipv4 {
-		c.class, c.scope = s.Places.Find4(uint32(a.lo))
-		c.unit, c.unitScope = s.Units.Of4(uint32(a.lo), c.class, c.scope)
-	} else {
-		c.class, c.scope = s.Places.Find6(a.hi, a.lo)
-		c.unit, c.unitScope = s.Units.Of6(a.hi, c.class, c.scope)
-	}
 	if !s.ECS {
 		c.unit.Lo |= ofAll
 	}
-	c.scope += a.shift
-	c.unitScope += a.shift
+}
+
+func (s *Snapshot) place(c *client, a address) {
+	if !a.ipv4 { // and so not shifted
+		c.class, c.scope = s.Places.Find6(a.hi, a.lo)
+		c.unit, c.unitScope = s.Units.Of6(a.hi, c.class, c.scope)
+		return
+	}
+	class, scope := s.Places.Find4(uint32(a.lo))
+	unit, unitScope := s.Units.Of4(uint32(a.lo), class, scope)
+	c.class, c.scope, c.unit, c.unitScope = class, scope+a.shift, unit, unitScope+a.shift
 }
