@@ -216,6 +216,9 @@ type carried struct {
 	// key, if adopt.
 	entry decide.Entry
 	adopt bool
+	// unsure says that others still go by that earlier name, who may be all that it is
+	// known for.
+	unsure bool
 	// next is the key by which the client is going to be known soon; 0 for the same.
 	next decide.Key
 }
@@ -228,12 +231,17 @@ type carried struct {
 // elsewhere now. When it falls silent, or when the earlier partition is no longer asked,
 // it is one of its new unit, like clients who were not active.
 func (l *lineage) carry(s *Snapshot, r *Registry, now uint32) carried {
+	best := carried{key: l.key(s, r, l.n, l.n)}
 	for i := range l.n {
-		if c, ok := l.carryFrom(s, r, i, now); ok {
+		switch c, ok := l.carryFrom(s, r, i, now); {
+		case !ok:
+		case !c.unsure:
 			return c
+		case !best.adopt:
+			best = c
 		}
 	}
-	return carried{key: l.key(s, r, l.n, l.n)}
+	return best
 }
 
 // carryFrom is carry for what is known under names that began with unit i, if that
@@ -250,7 +258,11 @@ func (l *lineage) carryFrom(s *Snapshot, r *Registry, i int, now uint32) (c carr
 	if j == i && slices.Contains(l.units[i+1:l.n], l.units[i]) {
 		return c, false // it is known as it was when it was of that unit again
 	}
-	c.adopt = l.resumes(s, r, c.entry, j, now)
+	c.unsure = c.entry.LastSeen > l.until[j]+settled
+	c.adopt = r.Policy.Outlasts(c.entry, l.until[j], now)
+	if c.unsure || l.merged[l.n] != (geo.Unit{}) { // or it is one with others now
+		c.adopt = c.adopt && !l.answeredSince(s, r)
+	}
 	// The change itself must count as one since the client was last seen.
 	c.entry.LastSeen = min(c.entry.LastSeen, l.until[j])
 	return c, c.adopt
@@ -271,18 +283,11 @@ func (l *lineage) last(s *Snapshot, r *Registry, i int) (e decide.Entry, j int) 
 // as before it.
 const settled = 15
 
-// resumes reports whether what was known of a client up to unit j still counts.
-func (l *lineage) resumes(s *Snapshot, r *Registry, was decide.Entry, j int, now uint32) bool {
-	if !r.Policy.Outlasts(was, l.until[j], now) {
-		return false
-	}
-	if was.LastSeen <= l.until[j]+settled && l.merged[l.n] == (geo.Unit{}) {
-		return true
-	}
-	// Others still go by that name, or this client is one with others now. It, or they,
-	// may have been answered since the change as those are who come new.
-	f, ok := s.Holds.Get(l.key(s, r, l.n, l.n))
-	return !ok || f.LastSeen < l.until[l.n-1]
+// answeredSince reports whether clients that came new to the present unit have been
+// answered since the last change: the one that is asked for may be one of them.
+func (l *lineage) answeredSince(s *Snapshot, r *Registry) bool {
+	e, ok := s.Holds.Get(l.key(s, r, l.n, l.n))
+	return ok && e.LastSeen >= l.until[l.n-1]
 }
 
 // ending sets the next key of a client who is known by what began with unit i, if that

@@ -260,6 +260,9 @@ func TestUnitsAreCarried(t *testing.T) {
 		seeds = 30
 	}
 	for seed := range seeds {
+		if seed == 0 {
+			seed = 4730 // a unit that others go by again, with clients that this one was never with
+		}
 		h := newHistory(t, seed)
 		begin, changes := h.now, 0
 		for h.now < begin+limit-idle {
