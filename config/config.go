@@ -137,12 +137,15 @@ type Geo struct {
 }
 
 // Network is an entry of geo.networks: prefixes that an operator places in a
-// region. All prefixes of one entry are one site and move together.
+// region.
 type Network struct {
 	Name     string         // the key; the prefix itself in the short form
 	Prefixes []netip.Prefix // masked, unmapped, at least one, none in another entry
 	Region   string
-	Pos      Pos
+	// Plain is true for the short form, which places one prefix. The long form is a
+	// site: all its prefixes are one client, and move together.
+	Plain bool
+	Pos   Pos
 }
 
 // Health is how the prober tells its own trouble from that of replicas.
@@ -150,6 +153,13 @@ type Health struct {
 	// Anchors are asked over TCP; while none answers, silence of replicas does not count.
 	Anchors []netip.AddrPort
 }
+
+// UnitBits4 and UnitBits6 are the lengths of the prefixes that are one client where no
+// site is configured: those of package geo.
+const (
+	UnitBits4 = 24
+	UnitBits6 = 48
+)
 
 // Diagnostics is who may see why.
 type Diagnostics struct {

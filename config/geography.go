@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -113,14 +114,15 @@ func (c *cursor) usedRegion() (string, bool) {
 
 func decodeNetworks(c *cursor, g *Geo) {
 	c.entries(func(key *place, c *cursor) {
-		n := Network{Name: key.key, Pos: key.pos()}
-		decode := decodeNetwork
-		if c.node.Kind == yaml.MappingNode {
-			decode = decodeSite
+		n := Network{Name: key.key, Plain: c.node.Kind != yaml.MappingNode, Pos: key.pos()}
+		decode := decodeSite
+		if n.Plain {
+			decode = decodeNetwork
 		}
 		good := decode(c, key, &n)
 		if unite(c, c.d.networks, n.Name, key) && good {
 			g.Networks = append(g.Networks, n)
+			c.warnNetwork(&n)
 		}
 	})
 }
@@ -156,6 +158,49 @@ func (n *Network) keyPrefix(c *cursor, key *place) bool {
 	}
 	n.Prefixes = []netip.Prefix{prefix}
 	return true
+}
+
+// Sites wider than these are more than the networks of one place: /16 and /32 are what
+// the largest sites have.
+const (
+	maxSiteBits4 = 16
+	maxSiteBits6 = 32
+)
+
+// warnNetwork says which clients are held together that may not belong together, or
+// are not where they may.
+func (c *cursor) warnNetwork(n *Network) {
+	if n.Plain {
+		if p := n.Prefixes[0]; p.Bits() < perFamily(p, UnitBits4, UnitBits6) {
+			c.d.warnings.add(c.place, fmt.Sprintf("the short form only places %s: each /%d of it is a client of its own",
+				p, perFamily(p, UnitBits4, UnitBits6)),
+				fmt.Sprintf("if it is one site, which moves as one, write %s: {prefixes: [%s], region: %s}", quoted(n.Name), quoted(p.String()), n.Region))
+		}
+		return
+	}
+	for _, p := range n.Prefixes {
+		if p.Bits() < perFamily(p, maxSiteBits4, maxSiteBits6) {
+			c.d.warnings.add(c.place, fmt.Sprintf("%s is one client with all its addresses: while one of them is active, a drain waits for them all", p),
+				fmt.Sprintf("if it is no single site, only place it: %s: %s", quoted(p.String()), n.Region))
+		}
+	}
+}
+
+// perFamily returns the value for the family of p.
+func perFamily(p netip.Prefix, ipv4, ipv6 int) int {
+	if p.Addr().Is4() {
+		return ipv4
+	}
+	return ipv6
+}
+
+// quoted is a key or value as it may be written in YAML: with quotes where a colon is
+// in it.
+func quoted(s string) string {
+	if strings.Contains(s, ":") {
+		return strconv.Quote(s)
+	}
+	return s
 }
 
 func decodeRegions(c *cursor, v *Config) {

@@ -1,7 +1,7 @@
 // Package geo says which region is nearest to an address, and over which block
 // of addresses that stays true.
 //
-// Two structures, both immutable and safe for any number of readers:
+// Two structures find a region, both immutable and safe for any number of readers:
 //
 //   - [Table] maps every IPv4 and IPv6 address to a [Cell]: about one degree of
 //     one country. It is compiled from location databases ([ReadMMDB]) or read
@@ -14,6 +14,9 @@
 //     what every query reads. It knows nothing of health: the caller takes the
 //     first region of the list that is fit to serve, so a change of health never
 //     recompiles an Index.
+//
+// Beside them, [Units] says which addresses are one client: those that a server holds
+// on one replica together.
 //
 // At run time the daemon loads one Table, compiles one Index for each
 // configuration, and publishes it by swapping a pointer; the old one is garbage.

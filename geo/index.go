@@ -175,18 +175,13 @@ func (ix *Index) siteList(region int) []uint8 {
 // splice lays special-purpose blocks, sites and blocks that carry IPv4 addresses
 // over the ranges of the table.
 func (ix *Index) splice() error {
-	sites4, sites6, err := siteBlocks(ix.sites)
+	over4, over6, err := overlays(ix.sites)
 	if err != nil {
 		return err
 	}
-	special4, special6 := splitFamilies(specialBlocks(), uint16(ClassSpecial))
-	_, wrapped := splitFamilies(wrappedBlocks(), isWrapped)
-
-	over4 := flatten(append(withoutCovered(special4, sites4), sites4...))
 	ranges4 := lay(&ix.table.v4, ix.classOfCell, runs4(over4))
 	ix.v4 = newTree(ranges4.widened(), nil)
 
-	over6 := flatten(slices.Concat(withoutCovered(special6, sites6), sites6, wrapped))
 	runs, fine := runs6(over6, func(hi uint64) uint16 {
 		return uint16(ix.classOfCell[ix.table.v6.values[ix.table.v6.find(hi)]])
 	})

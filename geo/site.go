@@ -16,6 +16,9 @@ type Site struct {
 	// Region is the number of the site's region. It is first in the site's list,
 	// whatever the biases.
 	Region int
+	// Plain is true for one prefix that is placed and no more: its addresses belong
+	// together no more than others do (see [Units]).
+	Plain bool
 }
 
 // siteBlocks returns the blocks of all sites by family, with the sites' classes.

@@ -8,7 +8,6 @@ const (
 	nat64Hi   = 0x0064_ff9b << 32 // 64:ff9b::/96, RFC 6052 section 2.1
 	teredoTop = 0x2001_0000       // 2001::/32, RFC 4380
 	sixToFour = 0x2002            // 2002::/16, RFC 3056
-	unitBits4 = 24                // IPv4 bits needed to place an address
 )
 
 // Unwrap finds the IPv4 address that an IPv6 address carries: IPv4-mapped, SIIT,
@@ -22,8 +21,8 @@ const (
 func Unwrap(hi, lo uint64, bits int) (v4 uint32, shift int, ok bool) {
 	switch {
 	case hi>>48 == sixToFour:
-		return uint32(hi >> 16), 16, bits >= 16+unitBits4
-	case bits < 96+unitBits4:
+		return uint32(hi >> 16), 16, bits >= 16+UnitBits4
+	case bits < 96+UnitBits4:
 		return 0, 0, false
 	case hi == 0 && (lo>>32 == mappedTop || lo>>32 == siitTop), hi == nat64Hi && lo>>32 == 0:
 		return uint32(lo), 96, true

@@ -2,11 +2,14 @@ package resolver_test
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/miekg/dns"
 
+	"portolan.dev/geo"
 	"portolan.dev/resolver"
 	"portolan.dev/resolver/rrl"
 )
@@ -69,6 +72,23 @@ func BenchmarkAnswer(b *testing.B) {
 				s.s.Holds = nil
 			}
 			defer func() { s.s.Holds = table }()
+			benchmarkRandomSubnets(b, s, "own.example.")
+		})
+	}
+	// The same within the hour after changes of which clients are one: here all of them
+	// were one each time, which is the worst.
+	for _, changes := range []int{1, resolver.MaxEarlier} {
+		b.Run("global-random-ecs-carried-"+strconv.Itoa(changes), func(b *testing.B) {
+			var earlier []resolver.Earlier
+			for i := range changes {
+				units, err := geo.NewUnits([]geo.Site{{Name: "all", Prefixes: []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), i%2)}}})
+				if err != nil {
+					b.Fatal(err)
+				}
+				earlier = append(earlier, resolver.Earlier{Partition: resolver.Partition{Units: units, ECS: true}, Until: 1_800_000_000})
+			}
+			s.s.SetEarlier(earlier)
+			defer s.s.SetEarlier(nil)
 			benchmarkRandomSubnets(b, s, "own.example.")
 		})
 	}

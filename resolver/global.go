@@ -16,7 +16,7 @@ func (w *Worker) global(p *reply, node *zone.Node, z *zone.Zone, from netip.Addr
 		p.s.locate(&p.client, &p.q.EDNS.ECS, from)
 	}
 	c := &p.client
-	region, outcome := p.s.decide(r, &p.s.Live[node.Ref], c, from, now)
+	region, outcome := p.s.decide(r, &p.s.Live[node.Ref], c, &p.q.EDNS.ECS, from, now)
 	switch outcome {
 	case decide.NoneRouted:
 		p.globalNone(node, z, edeNoneRouted)
@@ -41,20 +41,26 @@ func (w *Worker) global(p *reply, node *zone.Node, z *zone.Zone, from netip.Addr
 // decide chooses a replica for a client, and holds the client on the one it had
 // where the registry's policy says so. What from can bring into the activity table is
 // bounded.
-func (s *Snapshot) decide(r *Registry, live *Availability, c *client, from netip.Addr, now int64) (region uint8, outcome decide.Outcome) {
+func (s *Snapshot) decide(
+	r *Registry, live *Availability, c *client, e *wire.ECS, from netip.Addr, now int64,
+) (region uint8, outcome decide.Outcome) {
 	rank, masks := s.Places.Rank(c.class), live.Masks()
 	region, outcome = decide.Choose(rank, masks, r.AllDown)
 	if r.Policy.Hold == 0 || s.Holds == nil || outcome > decide.AllDown {
 		return region, outcome
 	}
+	key := s.unitKey(r, c)
+	if earlier := s.earlier.Load(); earlier != nil {
+		key = s.carriedKey(*earlier, r, c, e, from, uint32(now))
+	}
 	situation := s.situation(r, live, rank, masks)
 	situation.Asker = from
-	region, held := s.Holds.Serve(s.unitKey(r, c), region, uint32(now), &situation)
+	region, held := s.Holds.Serve(key, region, uint32(now), &situation)
 	if held {
 		outcome = decide.Held
 	}
 	if situation.Before != decide.None {
-		s.tell(Move{Key: s.unitKey(r, c), Before: situation.Before, After: s.Stable[region], At: now})
+		s.tell(Move{Key: key, Before: situation.Before, After: s.Stable[region], At: now})
 	}
 	return region, outcome
 }
@@ -86,7 +92,7 @@ func (s *Snapshot) situation(r *Registry, live *Availability, rank []uint8, mask
 
 // unitKey is the key of a client's unit in the activity table.
 func (s *Snapshot) unitKey(r *Registry, c *client) decide.Key {
-	return decide.NewKey(s.UnitSeed, r.Number, c.hi, c.lo)
+	return decide.NewKey(s.UnitSeed, r.Number, c.unit.Hi, c.unit.Lo)
 }
 
 // scopeFor returns the scope of a tailored answer: what a cache may share is what

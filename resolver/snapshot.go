@@ -42,8 +42,10 @@ type Snapshot struct {
 	Holds *decide.Holds
 	// UnitSeed keys the hash of client units in Holds.
 	UnitSeed uint64
-	// SiteKeys, by site number, tells sites apart over reloads.
-	SiteKeys []uint64
+	// Units tells client units apart; it is of the same sites as Places.
+	Units *geo.Units
+	// earlier are the partitions that counted before; nil for none. See SetEarlier.
+	earlier atomic.Pointer[[]Earlier]
 	// Moves receives what [Snapshot.tell] reports; nil for nobody. It is buffered,
 	// and reports are lost while it is full.
 	Moves chan<- Move

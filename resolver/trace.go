@@ -109,16 +109,27 @@ func (s *Snapshot) decision(registry int, asker netip.Addr, e *wire.ECS, now int
 	region, outcome := decide.Choose(rank, masks, r.AllDown)
 	nearest := region
 	var hold decide.Entry
+	key := s.unitKey(r, &c)
 	if r.Policy.Hold != 0 && s.Holds != nil && outcome <= decide.AllDown {
+		k := carried{key: key}
+		if earlier := s.earlier.Load(); earlier != nil {
+			l := s.lineage(*earlier, &c, e, asker, uint32(now))
+			k = l.carry(s, r, uint32(now))
+		}
 		situation := s.situation(r, live, rank, masks)
 		var held bool
-		if region, hold, held = s.Holds.Peek(s.unitKey(r, &c), region, uint32(now), &situation); held {
+		if key = k.key; k.adopt {
+			region, hold, held = situation.Resume(k.entry, region, uint32(now))
+		} else {
+			region, hold, held = s.Holds.Peek(key, region, uint32(now), &situation)
+		}
+		if held {
 			outcome = decide.Held
 		}
 	}
 	t := Trace{
 		Registry: r.Key, Name: r.Name, Asker: asker, Subnet: prefixOf(e), BySubnet: c.subnet,
-		Scope: c.scopeFor(r), Outcome: outcome, TTL: r.TTL, Key: s.unitKey(r, &c),
+		Scope: c.scopeFor(r), Outcome: outcome, TTL: r.TTL, Key: key,
 		Node: s.Identity, Generation: s.Generation, Serial: s.Serials[r.Zone].Load(),
 	}
 	if outcome <= decide.Held {

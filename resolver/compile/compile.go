@@ -3,7 +3,6 @@ package compile
 import (
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io/fs"
 	"slices"
 	"sync/atomic"
@@ -164,14 +163,13 @@ func newBuilder(c *config.Config, o Options) (*builder, error) {
 	}
 	b.s = &resolver.Snapshot{
 		Generation: 1,
-		Places:     b.result.Places.index, Regions: regions,
+		Places:     b.result.Places.index, Units: b.result.Places.units, Regions: regions,
 		UDPSize: c.Server.UDPSize, ECS: c.Server.ECS,
 		Identity: c.Server.Identity, Version: c.Server.Version,
 		Allow: c.Diagnostics.Allow,
 	}
 	for _, site := range sites {
 		b.s.Sites = append(b.s.Sites, site.Name)
-		b.s.SiteKeys = append(b.s.SiteKeys, siteKey(site.Name))
 	}
 	names := make([]string, len(regions))
 	for i := range regions {
@@ -192,14 +190,6 @@ func newBuilder(c *config.Config, o Options) (*builder, error) {
 		b.s.Generation = o.Previous.Generation + 1
 	}
 	return b, nil
-}
-
-// siteKey tells a site from others by its name, which stays when others come and
-// go (FNV-1a).
-func siteKey(name string) uint64 {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(name)) // never fails
-	return h.Sum64()
 }
 
 // region numbers the regions in configured order and gives them coordinates.
@@ -224,6 +214,12 @@ func (b *builder) region() ([]geo.Region, error) {
 	return regions, errors.Join(errs...)
 }
 
+// What the configuration warns of is what package geo makes of it.
+var (
+	_ = [1]struct{}{}[config.UnitBits4-geo.UnitBits4]
+	_ = [1]struct{}{}[config.UnitBits6-geo.UnitBits6]
+)
+
 // sites turns `networks:` into sites of the locality index.
 func (b *builder) sites() ([]geo.Site, error) {
 	sites := make([]geo.Site, 0, len(b.c.Geo.Networks))
@@ -232,7 +228,7 @@ func (b *builder) sites() ([]geo.Site, error) {
 		if !ok {
 			return nil, fmt.Errorf("%s: geo.networks.%s: region %s is not known", n.Pos, n.Name, n.Region)
 		}
-		sites = append(sites, geo.Site{Name: n.Name, Prefixes: n.Prefixes, Region: int(region)})
+		sites = append(sites, geo.Site{Name: n.Name, Prefixes: n.Prefixes, Region: int(region), Plain: n.Plain})
 	}
 	return sites, nil
 }

@@ -11,6 +11,7 @@ import (
 // configuration costs. Immutable.
 type Places struct {
 	index         *geo.Index
+	units         *geo.Units
 	table         *geo.Table
 	regions       []geo.Region
 	sites         []geo.Site
@@ -29,6 +30,9 @@ func (p *Places) compile(before *Places) (*Places, error) {
 		ranked = []geo.Region{{Name: "none"}}
 	}
 	var err error
+	if p.units, err = geo.NewUnits(p.sites); err != nil {
+		return nil, err
+	}
 	p.index, err = geo.NewIndex(p.table, ranked, p.sites, p.defaultRegion, geo.WithCountryCells(p.countryCells))
 	return p, err
 }
@@ -40,6 +44,6 @@ func (p *Places) same(q *Places) bool {
 		len(p.countryCells) == len(q.countryCells) && (len(p.countryCells) == 0 || &p.countryCells[0] == &q.countryCells[0]) &&
 		slices.Equal(p.regions, q.regions) &&
 		slices.EqualFunc(p.sites, q.sites, func(a, b geo.Site) bool {
-			return a.Name == b.Name && a.Region == b.Region && slices.Equal(a.Prefixes, b.Prefixes)
+			return a.Name == b.Name && a.Region == b.Region && a.Plain == b.Plain && slices.Equal(a.Prefixes, b.Prefixes)
 		})
 }

@@ -70,6 +70,8 @@ func (a *App) recall(ctx context.Context, w *World, left *activity.Left) error {
 	for k, e := range units {
 		a.holds.Put(k, e)
 	}
+	a.unsaved = a.recallPartitions(ctx, s, saved)
+	a.units.Store(s)
 	if a.shared == nil {
 		return nil
 	}

@@ -55,11 +55,15 @@ type App struct {
 	log   *slog.Logger
 	slots *compile.Slots
 	// numbering and holds outlive every world: what clients were given does.
-	numbering       *compile.Numbering
-	holds           *decide.Holds
-	tablePath       string          // where shared lies
-	shared          *activity.Table // what holds lies in; nil for the heap
-	saving          saving
+	numbering *compile.Numbering
+	holds     *decide.Holds
+	tablePath string          // where shared lies
+	shared    *activity.Table // what holds lies in; nil for the heap
+	saving    saving
+	// units is the snapshot by which units are told apart, or will be in a moment.
+	units atomic.Pointer[resolver.Snapshot]
+	// unsaved says that the saved table does not know that.
+	unsaved         bool
 	counts          *rrl.Table
 	secret          wire.CookieSecret // of this process, for cookies without a file
 	clock           *clock
@@ -238,6 +242,9 @@ func (a *App) wire(w *World, left *activity.Left) error {
 	}
 	a.recallTargets(ctx, w)
 	a.publish(w)
+	if a.unsaved && a.before == nil {
+		a.saveNow() // or a crash would leave units that nobody knows to belong to this configuration
+	}
 	return a.bind(w)
 }
 
@@ -421,15 +428,20 @@ func (a *App) Start() {
 	a.server.Start()
 	a.succeed(ctx)
 	w := a.world.Load()
-	for _, warning := range w.Config.Warnings {
-		a.log.Warn("configuration", "warning", warning.Error())
-	}
+	a.warn(w)
 	if addrs := a.server.AddrsTLS(); len(addrs) > 0 {
 		a.log.Info("serving TLS", "addresses", addrs)
 	}
 	a.log.Info("serving", "addresses", a.server.Addrs(), "metrics", a.MetricsAddr(), "zones", len(w.Compiled.Snapshot.Names.Zones()),
 		"registries", len(w.Compiled.Snapshot.Registries), "names", w.Compiled.Snapshot.Names.Names(),
 		"location_data", w.Table.Source(), "data_built", w.Table.Built().UTC().Format(time.DateOnly))
+}
+
+// warn logs what the configuration of a world that is taken up allows but seldom means.
+func (a *App) warn(w *World) {
+	for _, warning := range w.Config.Warnings {
+		a.log.Warn("configuration", "warning", warning.Error())
+	}
 }
 
 // Stop answers what has been received, closes everything, and returns when all

@@ -135,6 +135,7 @@ func (a *App) differ() {
 	}
 	s, now := a.resolver.Snapshot(), a.o.Now()
 	s.Swaps = append(s.Swaps, uint32(now.Unix()), uint32(now.Add(availability.PublishedBy).Unix()))
+	restamp(s, uint32(a.started.Unix()), uint32(now.Unix()))
 }
 
 // succeed begins to take what the process before sends. It belongs right behind the
@@ -151,6 +152,9 @@ func (a *App) succeed(ctx context.Context) {
 	}
 	if p.changed {
 		a.note(ledger.Config, a.world.Load().sum, "upgrade")
+	}
+	if a.unsaved {
+		a.saveNow()
 	}
 	if err := p.channel.Send(handover.Serving, nil, nil); err != nil {
 		a.log.WarnContext(ctx, "the process before has ended", "error", err)

@@ -26,6 +26,9 @@ type savedHead struct {
 	Seed       uint64                    `json:"seed"`
 	Regions    [decide.MaxRegions]string `json:"regions"`
 	Registries map[uint32]string         `json:"registries"`
+	// Partitions say what the units of the table are: what counted within the last hour,
+	// the latest last. Versions that save none tell sites apart by their names.
+	Partitions []savedPartition `json:"partitions,omitempty"`
 	// Moves are the histories of units, for explanations.
 	Moves []savedMove `json:"moves,omitempty"`
 }
@@ -47,7 +50,7 @@ func (a *App) saveHolds(ctx context.Context) error {
 	s := a.resolver.Snapshot()
 	head := savedHead{
 		Version: savedVersion, Seed: s.UnitSeed, Regions: a.numbering.RegionNames(), Registries: make(map[uint32]string),
-		Moves: a.given.saved(a.o.Now()),
+		Moves: a.given.saved(a.o.Now()), Partitions: savedPartitions(a.units.Load()),
 	}
 	for _, m := range head.Moves {
 		head.Registries[m.Key.Registry()] = a.numbering.RegistryName(m.Key.Registry())

@@ -42,6 +42,7 @@ func (a *App) Reload(ctx context.Context, dryRun bool) (admin.ReloadReport, erro
 		a.targets.stop()
 		a.notifier.Set(next.receivers) // before the events of this reload
 		a.noteReload(old, next)
+		a.takeUnits(old, next)
 		a.saveNow()
 		a.publishLocked(next)
 		a.shareDescriptors(next)
@@ -51,6 +52,7 @@ func (a *App) Reload(ctx context.Context, dryRun bool) (admin.ReloadReport, erro
 		a.metrics.reloaded(true, a.o.Now(), a.o.Now().Sub(begin))
 		a.log.InfoContext(ctx, "reloaded", "took", a.o.Now().Sub(begin).Round(time.Millisecond), "changes", report.Changes,
 			"moved_cells", report.MovedCells, "generation", next.Compiled.Snapshot.Generation)
+		a.warn(next)
 		for _, name := range report.Restart {
 			a.log.WarnContext(ctx, "a changed setting takes a restart", "setting", name)
 		}
@@ -58,6 +60,14 @@ func (a *App) Reload(ctx context.Context, dryRun bool) (admin.ReloadReport, erro
 	report.Generation = next.Compiled.Snapshot.Generation
 	report.Millis = a.o.Now().Sub(begin).Milliseconds()
 	return report, nil
+}
+
+// takeUnits has the units of next count from now on: first where they are saved, so that
+// a crash leaves no unit that is not known.
+func (a *App) takeUnits(old, next *World) {
+	s := next.Compiled.Snapshot
+	s.Follow(old.Compiled.Snapshot, uint32(a.o.Now().Unix()))
+	a.units.Store(s)
 }
 
 // noteReload records that configuration or location data were replaced.

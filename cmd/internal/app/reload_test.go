@@ -247,3 +247,16 @@ func TestReloadSaysWhatDiffers(t *testing.T) {
 		}
 	}
 }
+
+// A reload warns of what the configuration allows and seldom means, as a start does.
+func TestReloadWarns(t *testing.T) {
+	s := startContoso(t)
+	s.write(t, strings.Replace(contoso, "geo: {database: DIR/city.mmdb}", "geo: {database: DIR/city.mmdb, networks: {41.0.0.0/8: westus}}", 1))
+	if err := s.tryReload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	records := s.logs.records(t, "configuration")
+	if len(records) != 1 || !strings.Contains(records[0]["warning"].(string), "41.0.0.0/8: {prefixes: [41.0.0.0/8], region: westus}") {
+		t.Errorf("%v, want the form of a site", records)
+	}
+}

@@ -86,7 +86,8 @@ func tableDigest(holds *decide.Holds) uint64 {
 	return digest
 }
 
-// keepSaving saves the table now and then until ctx ends.
+// keepSaving saves the table now and then until ctx ends, and drops what is too old to
+// matter.
 func (a *App) keepSaving(ctx context.Context) {
 	timer := time.NewTimer(a.saving.next(0))
 	defer timer.Stop()
@@ -106,6 +107,7 @@ func (a *App) keepSaving(ctx context.Context) {
 		case <-timer.C:
 		}
 		begin := a.o.Now()
+		a.units.Load().Forget(uint32(begin.Unix()))
 		if a.saving.due(a.holds, begin) {
 			if err := a.saveHolds(ctx); err != nil && ctx.Err() == nil {
 				a.saving.digest = 0 // again, next time

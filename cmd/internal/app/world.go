@@ -194,16 +194,17 @@ func Lines(err error) []string {
 }
 
 // digest tells worlds apart that may answer a client differently while all replicas
-// are well: by the places of regions, the operator's networks, the location data, or
-// the replicas of a registry and their routing.
+// are well: by the places of regions, the operator's networks, whether client subnets
+// count, the location data, or the replicas of a registry and their routing. The names
+// of networks change nothing.
 func (w *World) digest() string {
 	h := sha256.New()
-	fmt.Fprintln(h, w.tableDigest, w.Config.Geo.DefaultRegion)
+	fmt.Fprintln(h, w.tableDigest, w.Config.Geo.DefaultRegion, w.Config.Server.ECS)
 	for _, r := range w.Compiled.Snapshot.Regions {
 		fmt.Fprintln(h, r.Name, r.Latitude, r.Longitude, r.Bias)
 	}
 	for _, n := range w.Config.Geo.Networks {
-		fmt.Fprintln(h, n.Name, n.Prefixes, n.Region)
+		fmt.Fprintln(h, n.Prefixes, n.Region, n.Plain)
 	}
 	s := w.Compiled.Snapshot
 	var line []byte

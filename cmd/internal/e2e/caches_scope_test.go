@@ -230,3 +230,49 @@ func (c *cached) reuse(t *testing.T, name string, clients []string) {
 		t.Errorf("too few hits or misses, or regions, to prove anything")
 	}
 }
+
+// TestCachesKeepSitesApart asks for sites longer than /24 and /48 and for the clients on
+// both sides of them, in both orders: no cache gives one the answer of the other.
+func TestCachesKeepSitesApart(t *testing.T) {
+	t.Parallel()
+	var config strings.Builder
+	config.WriteString(`
+server: {listen: ["127.0.0.1:53"], identity: e2e}
+admin: {socket: $DIR/admin.sock, metrics: "127.0.0.1:0"}
+state: {dir: $DIR}
+zones: {example.io: {nameservers: {ns1: [127.0.0.1]}}}
+geo:
+  networks:
+    lab: {prefixes: [128.95.7.64/26, "2600:1700:abc:100::/56"], region: westeurope}
+    128.95.7.130/32: eastus
+    2600:1700:abc:2ff::/64: westeurope
+registries:
+`)
+	for _, name := range []string{"held-1", "held-2", "open-1", "open-2"} {
+		fmt.Fprintf(&config, "  %s: {sticky: {hold: %s}, replicas: {westus: {addresses: [192.0.2.11]}, eastus: {addresses: [192.0.2.21]}, westeurope: {addresses: [192.0.2.31]}}}\n",
+			name, map[string]string{"held": "15m", "open": "0s"}[name[:4]])
+	}
+	// Unbound cuts the subnets of its clients to /24 and /56 unless told otherwise.
+	c := serveCached(t, unbound, config.String(), "max-client-subnet-ipv4: 32", "max-client-subnet-ipv6: 128")
+	clients := []string{
+		"128.95.7.65/32", "128.95.7.63/32", "128.95.7.128/32", "128.95.7.129/32", "128.95.7.130/32", "128.95.7.131/32", "128.95.7.255/32", "128.95.6.255/32",
+		"2600:1700:abc:100::1/128", "2600:1700:abc:ff::1/128", "2600:1700:abc:200::1/128", "2600:1700:abc:2ff::1/128", "2600:1700:abc:2fe::1/128", "2600:1700:abc:ff00::1/128",
+	}
+	for _, name := range []string{"held-1", "held-2", "open-1", "open-2"} {
+		order := slices.Clone(clients)
+		if strings.HasSuffix(name, "2") {
+			slices.Reverse(order)
+		}
+		regions := make(map[string]int)
+		for _, from := range order {
+			want := c.decided(t, name, from)
+			if got := c.ask(t, name, "A", from); got.region != want.region {
+				t.Errorf("%s: %s gets %s through the cache, want %s", name, from, got.region, want.region)
+			}
+			regions[want.region]++
+		}
+		if regions["westeurope"] != 3 || len(regions) < 2 {
+			t.Errorf("%s: %v: nothing to keep apart", name, regions)
+		}
+	}
+}

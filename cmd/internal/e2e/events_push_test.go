@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -104,11 +105,12 @@ func newEventRig(t *testing.T, cache bool) *eventRig {
 	return r
 }
 
-// eventConfig has the default holds. Regions and replicas are as they stand in the
-// text.
+// eventConfig has the default holds, and a site in which two hosts are. Networks,
+// regions and replicas are as they stand in the text.
 type eventConfig struct {
-	regions, sticky string
-	replicas        []string // by the order of eventReplicas
+	networks, regions, sticky string
+
+	replicas []string // by the order of eventReplicas
 }
 
 func (r *eventRig) config(c eventConfig) string {
@@ -119,7 +121,7 @@ admin: {socket: $DIR/admin.sock, metrics: "127.0.0.1:0"}
 state: {dir: $DIR, grace: 1s}
 geo:
   database: $DIR/city.mmdb
-  networks: {campus: {prefixes: [128.95.1.0/24, 128.95.2.0/24], region: westus}}
+  networks: {%s}
 zones: {example.io: {nameservers: {ns1: [192.0.2.53]}}}
 regions: {%s}
 probes: {registry: {type: registry, tls: false, port: 5000, interval: 1s, fall: 3, rise: 1}}
@@ -127,7 +129,7 @@ registries:
   myregistry:
     regional_endpoints: enabled
     recovery_hold: 1s
-`, strings.Join(r.listen, ", "), c.regions)
+`, strings.Join(r.listen, ", "), cmp.Or(c.networks, "campus: {prefixes: [128.95.1.0/24, 128.95.2.0/24], region: westus}"), c.regions)
 	switch {
 	case c.sticky != "":
 		fmt.Fprintf(&b, "    sticky: %s\n", c.sticky)
@@ -175,6 +177,7 @@ var events = []event{
 	{name: "recovery", before: (*eventRun).firstIsDown, during: (*eventRun).recover, at: 1},
 	{name: "routing", during: (*eventRun).routeOffAndOn},
 	{name: "reload", during: (*eventRun).reloadAll},
+	{name: "networks", during: (*eventRun).renetwork},
 	{name: "restart", during: func(r *eventRun) { r.restart(func() { r.server.stop() }) }},
 	{name: "kill", during: func(r *eventRun) { r.restart(r.server.kill) }},
 	{name: "upgrade", during: (*eventRun).upgrade},
@@ -462,6 +465,33 @@ func (r *eventRun) reloadAll() {
 	r.admin.must("/v1/reload", fields{})
 	r.newcomers("westus2")
 	r.stage()
+}
+
+// renetwork adds a site that takes in the hosts that are in none, then changes the names
+// and the extent of both, again and again: each time the hosts are placed elsewhere, and
+// are other units, and each time the server takes it up in another way.
+func (r *eventRun) renetwork() {
+	c := eventConfig{replicas: []string{"westus", "eastus"}}
+	for _, step := range []struct {
+		networks string
+		take     func()
+	}{
+		{
+			"campus: {prefixes: [128.95.1.0/24, 128.95.2.0/24], region: eastus}, all: {prefixes: [128.0.0.0/8], region: eastus}",
+			func() { r.admin.must("/v1/reload", fields{}) },
+		},
+		{"lab: {prefixes: [128.95.1.0/24], region: eastus}, fleet: {prefixes: [128.0.0.0/8, 145.0.0.0/8], region: eastus}", r.server.upgrade},
+		{"128.0.0.0/8: eastus, rest: {prefixes: [145.0.0.0/8], region: eastus}", func() {
+			r.server.kill()
+			r.server.again(r.t)
+		}},
+	} {
+		c.networks = step.networks
+		r.server.configure(r.t, r.config(c))
+		step.take()
+		r.newcomers("eastus")
+		r.stage()
+	}
 }
 
 // restart ends the server and starts it again.
