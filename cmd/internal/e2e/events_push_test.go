@@ -181,6 +181,7 @@ var events = []event{
 	{name: "restart", during: func(r *eventRun) { r.restart(func() { r.server.stop() }) }},
 	{name: "kill", during: func(r *eventRun) { r.restart(r.server.kill) }},
 	{name: "upgrade", during: (*eventRun).upgrade},
+	{name: "another key", during: (*eventRun).rename},
 	{name: "blip", during: (*eventRun).blip},
 	{name: "blip of a hold", before: (*eventRun).firstIsDown, during: func(r *eventRun) { r.recover(); r.blip() }, at: 1},
 }
@@ -205,6 +206,14 @@ func TestPushThroughEvents(t *testing.T) {
 			}
 			if !cache {
 				t.Run("death", rig.death)
+			}
+			if !cache && long() {
+				t.Run("flood", func(t *testing.T) {
+					r := rig.run(t, "", event{during: (*eventRun).flood})
+					if failed := r.failed(0); len(failed) > 0 {
+						t.Errorf("%d of %d pushes are broken:\n%s", len(failed), len(r.pushes), strings.Join(failed, "\n"))
+					}
+				})
 			}
 		})
 	}
@@ -423,6 +432,22 @@ func (r *eventRun) firstIsDown() {
 func (r *eventRun) recover() {
 	r.replicas[0].start()
 	r.replicas[0].await()
+	r.newcomers("westus")
+	r.stage()
+}
+
+// rename gives the registry another key while a drain of it is in force: it is the same
+// registry as long as its name is.
+func (r *eventRun) rename() {
+	r.admin.must("/v1/drain", fields{"registry": "myregistry", "region": "westus"})
+	r.newcomers("eastus")
+	r.stage()
+	config := r.config(eventConfig{replicas: []string{"westus", "eastus"}})
+	r.server.configure(r.t, strings.Replace(config, "  myregistry:\n", "  renamed:\n    name: myregistry\n", 1))
+	r.admin.must("/v1/reload", fields{})
+	r.newcomers("eastus")
+	r.stage()
+	r.admin.must("/v1/undrain", fields{"registry": "renamed", "region": "westus"})
 	r.newcomers("westus")
 	r.stage()
 }
