@@ -1,6 +1,8 @@
 package availability
 
 import (
+	"maps"
+
 	"portolan.dev/config/ledger"
 	"portolan.dev/health"
 	"portolan.dev/resolver/compile"
@@ -111,9 +113,7 @@ func (v *Availability) rename(old *Configuration) {
 			v.renameOrders(s, key, o)
 		}
 	}
-	for s, o := range moved {
-		v.overrides[s] = o
-	}
+	maps.Copy(v.overrides, moved)
 }
 
 // renameOrders writes the orders for a replica to the ledger as orders for the same

@@ -174,8 +174,7 @@ func (v *Availability) Pause(ctx context.Context) (resume func()) {
 // Record makes events durable that only record what has happened, behind all that
 // was decided before.
 func (v *Availability) Record(events ...ledger.Event) error {
-	_, err := v.journal.order(events, false, nil)
-	return err
+	return v.journal.order(events, false, nil)
 }
 
 // subjectOf names a replica as operators and the ledger do.

@@ -60,26 +60,21 @@ func (j *journal) verdicts(events []ledger.Event, done func([]ledger.Event, erro
 // order queues events that have one attempt, and waits for its outcome. apply, if it
 // is not nil, makes them take effect as soon as they are durable, before any event
 // behind them is written.
-func (j *journal) order(events []ledger.Event, voluntary bool, apply func([]ledger.Event)) ([]ledger.Event, error) {
-	type outcome struct {
-		stored []ledger.Event
-		err    error
-	}
-	decided := make(chan outcome, 1)
+func (j *journal) order(events []ledger.Event, voluntary bool, apply func([]ledger.Event)) error {
+	decided := make(chan error, 1)
 	pushed := j.push(&entry{events: events, voluntary: voluntary, done: func(stored []ledger.Event, err error) {
 		if err == nil && apply != nil {
 			apply(stored)
 		}
-		decided <- outcome{stored, err}
+		decided <- err
 	}})
 	if !pushed {
-		return nil, errStopped
+		return errStopped
 	}
 	if !j.runs() {
 		j.flush(context.Background())
 	}
-	o := <-decided
-	return o.stored, o.err
+	return <-decided
 }
 
 // runs reports whether there is a goroutine that writes, or was.

@@ -48,7 +48,7 @@ func (v *Availability) Drain(r DrainOrder) (c *Configuration, members []compile.
 	if err != nil || len(events) == 0 {
 		return c, members, err
 	}
-	_, err = v.journal.order(events, true, func(stored []ledger.Event) {
+	err = v.journal.order(events, true, func(stored []ledger.Event) {
 		v.apply(stored, func(o *override, e *ledger.Event, now time.Time) {
 			drained := o.drainedAt(now)
 			if o.setDrain(e, now); drained && o.drainAt.After(now) {
@@ -144,7 +144,7 @@ func (v *Availability) Undrain(s Selector, by, reason string) (c *Configuration,
 	slices.SortFunc(events, func(a, b ledger.Event) int {
 		return cmp.Or(cmp.Compare(a.Registry, b.Registry), cmp.Compare(a.Region, b.Region))
 	})
-	_, err = v.journal.order(events, true, func(stored []ledger.Event) {
+	err = v.journal.order(events, true, func(stored []ledger.Event) {
 		v.apply(stored, func(o *override, e *ledger.Event, now time.Time) {
 			if o.drain == nil {
 				return // it ended by itself meanwhile
@@ -201,7 +201,7 @@ func (v *Availability) SetRouting(r RoutingOrder) (c *Configuration, m compile.M
 	if err != nil || sameSwitch(decided, r.On) {
 		return c, m, err
 	}
-	_, err = v.journal.order([]ledger.Event{e}, true, func(stored []ledger.Event) {
+	err = v.journal.order([]ledger.Event{e}, true, func(stored []ledger.Event) {
 		v.apply(stored, func(o *override, e *ledger.Event, _ time.Time) {
 			o.nextRouting, o.nextAt = e, e.EffectiveAt
 			v.o.Log.Info("routing switch decided", "registry", r.Registry, "region", r.Region, "on", target,
@@ -260,7 +260,7 @@ func (v *Availability) Failback(s Selector, by, reason string) (c *Configuration
 	if err != nil {
 		return c, members, err
 	}
-	if _, err = v.journal.order(events, true, func([]ledger.Event) { v.failback(back) }); err != nil {
+	if err = v.journal.order(events, true, func([]ledger.Event) { v.failback(back) }); err != nil {
 		return c, members, fmt.Errorf("nothing was let back: %w", err)
 	}
 	v.o.Log.Info("failback", "endpoints", len(back), "by", by, "reason", reason)

@@ -12,7 +12,8 @@ import (
 )
 
 func TestOrdersTakeEffectAfterTheGraceTime(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	needTable(t)
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, base, nil)
 		r.drain(DrainOrder{Selector: west()})
 		r.want("westus", decide.Nearest)
@@ -48,7 +49,8 @@ func TestAnOrderInForceStaysSo(t *testing.T) {
 	} {
 		for _, ahead := range []time.Duration{-time.Hour, -10 * time.Second, 0, time.Hour} {
 			t.Run(name+ahead.String(), func(t *testing.T) {
-				inBubble(t, func(t *testing.T) {
+				needTable(t)
+				synctest.Test(t, func(t *testing.T) {
 					r := newRig(t, base, nil)
 					if err := order(r); err != nil {
 						t.Fatal(err)
@@ -70,7 +72,8 @@ func TestAnOrderInForceStaysSo(t *testing.T) {
 func TestAnOrderThatWaitsWaitsNoLonger(t *testing.T) {
 	for _, ahead := range []time.Duration{-time.Hour, 0, time.Hour} {
 		t.Run(ahead.String(), func(t *testing.T) {
-			inBubble(t, func(t *testing.T) {
+			needTable(t)
+			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, base, nil)
 				r.drain(DrainOrder{Selector: west(), For: time.Hour})
 				time.Sleep(5 * time.Second)
@@ -90,7 +93,8 @@ func TestAnOrderThatWaitsWaitsNoLonger(t *testing.T) {
 }
 
 func TestAnUndrainThatWaitsIsKeptOverARestart(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	needTable(t)
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, base, nil)
 		r.drain(DrainOrder{Selector: west()})
 		time.Sleep(time.Minute)
@@ -108,7 +112,8 @@ func TestAnUndrainThatWaitsIsKeptOverARestart(t *testing.T) {
 }
 
 func TestTheLastReplicaIsNotDrained(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	needTable(t)
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, base, nil)
 		if _, _, err := r.Drain(DrainOrder{Selector: Selector{Region: "*"}}); !errors.Is(err, ErrRefused) {
 			t.Errorf("all: %v", err)
@@ -141,7 +146,8 @@ func TestTheLastReplicaIsNotDrained(t *testing.T) {
 }
 
 func TestAScheduledChangeDoesNotWaitForAStalledDisk(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	needTable(t)
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, base, nil)
 		r.drain(DrainOrder{Selector: west()})
 		r.disk.stall()
@@ -154,7 +160,8 @@ func TestAScheduledChangeDoesNotWaitForAStalledDisk(t *testing.T) {
 // A registry is the same under another key: its drains stay in force, and its replicas
 // that are down stay so, also over a restart.
 func TestAnotherKeyForARegistry(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	needTable(t)
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, base, nil)
 		r.drain(DrainOrder{Selector: west(), By: "ann"})
 		r.down("eastus")
@@ -180,7 +187,8 @@ func TestAnotherKeyForARegistry(t *testing.T) {
 }
 
 func TestDrainsOfReplicasThatAreGone(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	needTable(t)
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, base, nil)
 		r.drain(DrainOrder{Selector: west(), By: "ann"})
 		time.Sleep(time.Minute)
@@ -201,7 +209,8 @@ func TestDrainsOfReplicasThatAreGone(t *testing.T) {
 
 // An upgrade waits for what was decided, and holds back what is not.
 func TestOrdersArePaused(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	needTable(t)
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, base, nil)
 		r.disk.stall()
 		r.down("westus")

@@ -192,13 +192,12 @@ func (l *leftover) set(text []byte) { l.mu.Lock(); defer l.mu.Unlock(); l.text =
 
 func (l *leftover) get() []byte { l.mu.Lock(); defer l.mu.Unlock(); return l.text }
 
-// inBubble runs a test on a fake clock.
-func inBubble(t *testing.T, f func(t *testing.T)) {
+// needTable loads what bubbles share, outside of them.
+func needTable(t *testing.T) {
 	t.Helper()
-	if _, err := table(); err != nil { // outside: it is used by several bubbles
+	if _, err := table(); err != nil {
 		t.Fatal(err)
 	}
-	synctest.Test(t, f)
 }
 
 func newRig(t *testing.T, text string, d *disk) *rig {

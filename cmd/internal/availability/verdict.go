@@ -44,14 +44,13 @@ func (v *Availability) wentDown(c health.Change, members []compile.Member, zones
 }
 
 // take makes an endpoint one that is out. v.mu is held.
-func (v *Availability) take(key string, since time.Time, why string) *endpoint {
+func (v *Availability) take(key string, since time.Time, why string) {
 	e := &endpoint{since: since}
 	v.out[key] = e
 	if i := v.current.Compiled.EndpointIndex(key); i >= 0 {
 		v.outAt[i] = e
 	}
 	v.reasons.health(key, why)
-	return e
 }
 
 // cameUp lets an endpoint back once that is durable, unless an operator has to. v.mu is

@@ -11,7 +11,8 @@ import (
 )
 
 func TestADownWaitsForNoDisk(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	needTable(t)
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, base, nil)
 		r.want("westus", decide.Nearest)
 		r.disk.stall()
@@ -33,7 +34,8 @@ func TestADownWaitsForNoDisk(t *testing.T) {
 }
 
 func TestAnUpWaitsForTheDisk(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	needTable(t)
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, base, nil)
 		r.down("westus")
 		synctest.Wait()
@@ -54,7 +56,8 @@ func TestAnUpWaitsForTheDisk(t *testing.T) {
 // What is written later keeps the order in which it was decided, and an order waits for
 // what was decided before it.
 func TestTheJournalKeepsTheOrder(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	needTable(t)
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, base, nil)
 		r.disk.stall()
 		r.down("westus")
@@ -82,7 +85,8 @@ func TestTheJournalKeepsTheOrder(t *testing.T) {
 }
 
 func TestAVerdictOnAFullDiskIsWrittenLater(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	needTable(t)
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, base, nil)
 		r.disk.fill(errFull)
 		r.down("westus")
@@ -102,7 +106,8 @@ func TestAVerdictOnAFullDiskIsWrittenLater(t *testing.T) {
 // A stalled disk is waited for, one that refuses is not: what works is used again, and
 // the next process knows.
 func TestAnUpOnAFullDisk(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	needTable(t)
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, base, nil)
 		r.disk.fill(errFull)
 		r.down("westus")
@@ -122,7 +127,8 @@ func TestAnUpOnAFullDisk(t *testing.T) {
 }
 
 func TestAKilledServerKnowsWhatWasDown(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	needTable(t)
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, base, nil)
 		r.disk.fill(errFull) // until after the kill
 		r.down("westus")
@@ -146,7 +152,8 @@ func TestAKilledServerKnowsWhatWasDown(t *testing.T) {
 }
 
 func TestVerdictsOfTheProcessBefore(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	needTable(t)
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, base, nil)
 		r.Inherit([]ledger.Event{{Kind: ledger.Down, Endpoint: r.key("westus"), DecidedAt: r.now(), By: "health", Why: "dead"}})
 		r.wantNow("eastus", decide.Nearest)
@@ -158,7 +165,8 @@ func TestVerdictsOfTheProcessBefore(t *testing.T) {
 }
 
 func TestExplanationsTakeNoLock(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	needTable(t)
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, base, nil)
 		r.down("westus")
 		r.drain(DrainOrder{Selector: Selector{Region: "eastus"}, By: "ann", Reason: "kernel"})
@@ -175,7 +183,8 @@ func TestExplanationsTakeNoLock(t *testing.T) {
 }
 
 func TestRecoveryIsExplained(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	needTable(t)
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, base, nil)
 		r.down("westus")
 		r.passes("westus", true)
