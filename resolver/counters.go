@@ -110,6 +110,16 @@ func (c *counters) grow(n int) {
 		}
 	}
 	c.answers.Store(&grown)
+	if old == nil {
+		return
+	}
+	// What was answered meanwhile was noted in the old array. Counts of it are lost, the
+	// moments are not: drains go by them.
+	for i := range *old {
+		at, place := (*old)[i].last.Load(), &grown[i].last
+		for have := place.Load(); have < at && !place.CompareAndSwap(have, at); have = place.Load() {
+		}
+	}
 }
 
 // Totals adds up the counters of all workers.

@@ -130,9 +130,14 @@ type DrainStatus struct {
 	LastAnswer *time.Time `json:"last_answer,omitempty"`
 	// TTL is that of the answers, in seconds.
 	TTL uint32 `json:"ttl"`
-	// SafeAt is when no cache that honors the TTL holds the replica any more: set
-	// once new clients have stopped and nobody is held.
+	// SafeAt is when no cache that honors the TTL holds the replica any more: the last
+	// answer plus the longest TTL that a cache may still go by, three seconds for clocks
+	// and the way, and not before OldAddressesUntil. It is set once new clients have
+	// stopped and nobody is held.
 	SafeAt *time.Time `json:"safe_at,omitempty"`
+	// OldAddressesUntil is when caches let go of addresses that the replica had before
+	// they were changed; nil if they were not.
+	OldAddressesUntil *time.Time `json:"old_addresses_until,omitempty"`
 	// Bound is the moment by which that is so in any case.
 	Bound time.Time `json:"bound,omitzero"`
 	// Safe is true once SafeAt has passed.

@@ -74,6 +74,7 @@ type App struct {
 	secondaries  *transfer.Notifier
 	transfers    transfer.Traffic
 	shares       shares
+	caches       caches
 	server       *server.Server
 	certificate  *certificate
 	remote       *remote
@@ -212,6 +213,7 @@ func (a *App) wire(w *World, left *activity.Left) error {
 		return err
 	}
 	a.recallTargets(ctx, w)
+	a.recallServed(ctx, w)
 	a.publish(w)
 	return a.bind(w)
 }
@@ -394,6 +396,10 @@ func (a *App) Start() {
 	a.notifier.Start(a.world.Load().receivers)
 	a.reloading.Unlock()
 	a.admin.Start()
+	if a.before != nil {
+		// Not earlier: had this process failed, the one before would have gone on.
+		a.saveServed(ctx, a.world.Load())
+	}
 	a.server.Start()
 	a.succeed(ctx)
 	w := a.world.Load()

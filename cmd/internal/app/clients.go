@@ -28,11 +28,19 @@ func (a *App) activity() *clients {
 	return act
 }
 
-func (a *clients) lastAnswer(slot uint32) int64 {
-	if int(slot) >= len(a.last) {
-		return 0
+// lastAnswer is when a replica with these slots was last given to a client; the zero
+// time for never.
+func (a *clients) lastAnswer(slots []uint32) (at time.Time) {
+	last := int64(0)
+	for _, slot := range slots {
+		if int(slot) < len(a.last) {
+			last = max(last, a.last[slot])
+		}
 	}
-	return a.last[slot]
+	if last > 0 {
+		at = time.Unix(last, 0)
+	}
+	return at
 }
 
 // holdQuestion is about whom a drain's clients would be held for.

@@ -217,6 +217,7 @@ func (a *App) beforeIsQuiet() {
 		a.availability.Inherit(left)
 		dropNotes(files)
 	}
+	a.settleServed(context.Background())
 	if a.shared == nil {
 		return
 	}

@@ -43,7 +43,7 @@ func (a *App) Reload(ctx context.Context, dryRun bool) (admin.ReloadReport, erro
 		a.notifier.Set(next.receivers) // before the events of this reload
 		a.noteReload(old, next)
 		a.saveNow()
-		a.publishLocked(next)
+		a.overtake(context.WithoutCancel(ctx), old, next, func() { a.publishLocked(next) })
 		if a.cancel != nil {
 			a.targets.start(context.WithoutCancel(ctx)) // ended by the next reload or by Stop
 		}

@@ -229,6 +229,8 @@ func (a *App) handOver(ctx context.Context, next *successor) (err error) {
 		if a.shared != nil {
 			err = errors.Join(err, a.shared.Back())
 		}
+		a.caches.forget() // the other one may have saved what it was about to serve
+		a.saveServed(context.WithoutCancel(ctx), a.world.Load())
 	}()
 	if err != nil {
 		return err

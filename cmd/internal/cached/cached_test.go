@@ -58,7 +58,7 @@ func (w *world) configure(t *testing.T, rng *rand.Rand, ttl uint32) {
 	w.spells = append(w.spells, Span{w.ttl, w.now})
 	next := func(end time.Time) Record {
 		r := Record{Name: "r.test.", TTL: ttl}
-		w.record.Follow(&r, end, func(string) time.Time { return w.given() })
+		w.record.Follow(&r, end)
 		return r
 	}
 	switch rng.IntN(4) {
@@ -93,7 +93,7 @@ func (w *world) configure(t *testing.T, rng *rand.Rand, ttl uint32) {
 func saved(t *testing.T, r Record) Record {
 	t.Helper()
 	var out Record
-	if err := Read(Append(Header(), &r), func(r *Record) { out = *r }); err != nil {
+	if err := Read(Append(Header(), &r), func(r *Record) { out = r.Clone() }); err != nil {
 		t.Fatal(err)
 	}
 	return out
@@ -172,21 +172,20 @@ func TestFollowAddresses(t *testing.T) {
 		what  string
 		old   Record
 		next  []Replica
-		last  time.Time
 		until []time.Time
 	}{
-		{"the same", Record{TTL: 60, RegionalTTL: 300, Replicas: []Replica{{"a", []uint32{1, 2}, long}}}, []Replica{{"a", []uint32{2, 1}, long}}, now, []time.Time{long}},
-		{"one more", Record{TTL: 60, RegionalTTL: 300, Replicas: []Replica{{"a", []uint32{1}, long}}}, []Replica{{"a", []uint32{1, 2}, long}}, now, []time.Time{long}},
-		{"another", Record{TTL: 60, RegionalTTL: 300, Replicas: []Replica{{"a", []uint32{1}, long}}}, []Replica{{"a", []uint32{2}, long}}, at(5), []time.Time{at(1300)}},
-		{"another, without regional names", Record{TTL: 60, Replicas: []Replica{{"a", []uint32{1}, long}}}, []Replica{{"a", []uint32{2}, long}}, at(990), []time.Time{at(1050)}},
-		{"another, with a longer regional TTL before", Record{TTL: 60, RegionalTTL: 30, Regional: Spans{{300, at(1200)}}, Replicas: []Replica{{"a", []uint32{1}, long}}}, []Replica{{"a", []uint32{2}, long}}, at(5), []time.Time{at(1200)}},
-		{"gone", Record{TTL: 60, RegionalTTL: 300, Replicas: []Replica{{"a", []uint32{1}, long}}}, nil, now, []time.Time{at(1300)}},
-		{"while they are given", Record{TTL: 60, RegionalTTL: 300, Replicas: []Replica{{"a", []uint32{2}, Open}}}, []Replica{{"a", []uint32{2}, long}}, now, []time.Time{at(1300)}},
-		{"twice", Record{TTL: 60, RegionalTTL: 30, Replicas: []Replica{{"a", []uint32{1}, at(1200)}}}, []Replica{{"a", []uint32{2}, long}}, now, []time.Time{at(1200)}},
-		{"long ago", Record{TTL: 60, Replicas: []Replica{{"a", []uint32{1}, at(1000).Add(-2 * forget)}}}, []Replica{{"a", []uint32{1}, long}}, now, []time.Time{long}},
+		{"the same", Record{TTL: 60, RegionalTTL: 300, Replicas: []Replica{{"a", []uint32{1, 2}, long}}}, []Replica{{"a", []uint32{2, 1}, long}}, []time.Time{long}},
+		{"one more", Record{TTL: 60, RegionalTTL: 300, Replicas: []Replica{{"a", []uint32{1}, long}}}, []Replica{{"a", []uint32{1, 2}, long}}, []time.Time{long}},
+		{"another", Record{TTL: 60, RegionalTTL: 300, Replicas: []Replica{{"a", []uint32{1}, long}}}, []Replica{{"a", []uint32{2}, long}}, []time.Time{at(1300)}},
+		{"another, without regional names", Record{TTL: 60, Replicas: []Replica{{"a", []uint32{1}, long}}}, []Replica{{"a", []uint32{2}, long}}, []time.Time{at(1060)}},
+		{"another, with a longer regional TTL before", Record{TTL: 60, RegionalTTL: 30, Regional: Spans{{300, at(1200)}}, Replicas: []Replica{{"a", []uint32{1}, long}}}, []Replica{{"a", []uint32{2}, long}}, []time.Time{at(1200)}},
+		{"gone", Record{TTL: 60, RegionalTTL: 300, Replicas: []Replica{{"a", []uint32{1}, long}}}, nil, []time.Time{at(1300)}},
+		{"while they are given", Record{TTL: 60, RegionalTTL: 300, Replicas: []Replica{{"a", []uint32{2}, Open}}}, []Replica{{"a", []uint32{2}, long}}, []time.Time{at(1300)}},
+		{"twice", Record{TTL: 60, RegionalTTL: 30, Replicas: []Replica{{"a", []uint32{1}, at(1200)}}}, []Replica{{"a", []uint32{2}, long}}, []time.Time{at(1200)}},
+		{"long ago", Record{TTL: 60, Replicas: []Replica{{"a", []uint32{1}, at(1000).Add(-2 * forget)}}}, []Replica{{"a", []uint32{1}, long}}, []time.Time{long}},
 	} {
 		next := Record{TTL: 60, RegionalTTL: tt.old.RegionalTTL, Replicas: tt.next}
-		tt.old.Follow(&next, now, func(string) time.Time { return tt.last })
+		tt.old.Follow(&next, now)
 		for i, want := range tt.until {
 			if got := next.Replicas[i].Until; !got.Equal(want) {
 				t.Errorf("%s: %v, want %v", tt.what, got, want)
@@ -207,7 +206,7 @@ func TestEncoding(t *testing.T) {
 		b = Append(b, &records[i])
 	}
 	read := func(b []byte) (out []Record, err error) {
-		err = Read(b, func(r *Record) { out = append(out, *r) })
+		err = Read(b, func(r *Record) { out = append(out, r.Clone()) })
 		return out, err
 	}
 	if got, err := read(b); err != nil || !cmp.Equal(records, got) {
@@ -232,11 +231,11 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		again := Header()
 		var first []Record
-		if Read(b, func(r *Record) { first = append(first, *r); again = Append(again, r) }) != nil {
+		if Read(b, func(r *Record) { first = append(first, r.Clone()); again = Append(again, r) }) != nil {
 			return
 		}
 		var second []Record
-		if err := Read(again, func(r *Record) { second = append(second, *r) }); err != nil || !cmp.Equal(first, second) {
+		if err := Read(again, func(r *Record) { second = append(second, r.Clone()) }); err != nil || !cmp.Equal(first, second) {
 			t.Errorf("%v: %s", err, cmp.Diff(first, second))
 		}
 	})

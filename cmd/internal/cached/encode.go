@@ -60,26 +60,36 @@ func appendMoment(dst []byte, t time.Time) []byte {
 	return binary.AppendUvarint(dst, ms)
 }
 
-// Read calls each for the records in b, in order; the record is only good until each
-// returns. On error some may have been passed already.
+// Read calls each for the records in b, in order; a record is only good until each
+// returns: see [Record.Clone]. On error some may have been passed already.
 func Read(b []byte, each func(*Record)) error {
 	if len(b) == 0 || b[0] != version {
 		return fmt.Errorf("%w of what was served", ErrVersion)
 	}
-	d := decoder{rest: b[1:]}
+	d := decoder{rest: b[1:], labels: make(map[string]string)}
+	var replicas []Replica // of all records, one after the other
+	var words []uint32
 	for len(d.rest) > 0 {
 		r := Record{
-			Name: d.text(), TTL: d.number32(), RegionalTTL: d.number32(),
-			Global: d.spans(), Regional: d.spans(),
+			Name: string(d.text()), TTL: d.number32(), RegionalTTL: d.number32(),
+			Global: d.spans(), Regional: d.spans(), Replicas: replicas[:0],
 		}
-		n := d.count(3) // octets of a replica at least
-		for range n {
-			p := Replica{Label: d.text()}
+		words = words[:0]
+		for range d.count(3) { // octets of a replica at least
+			p := Replica{Label: d.label()}
+			first := len(words)
 			for range d.count(4) {
-				p.Addresses = append(p.Addresses, d.word())
+				words = append(words, d.word())
+			}
+			if len(words) > first {
+				p.Addresses = words[first:len(words):len(words)]
 			}
 			p.Until = d.moment()
 			r.Replicas = append(r.Replicas, p)
+		}
+		replicas = r.Replicas
+		if len(r.Replicas) == 0 {
+			r.Replicas = nil
 		}
 		if d.bad {
 			return errCut
@@ -91,8 +101,9 @@ func Read(b []byte, each func(*Record)) error {
 
 // decoder reads what Append has written. Once it is bad it reads zeros.
 type decoder struct {
-	rest []byte
-	bad  bool
+	rest   []byte
+	bad    bool
+	labels map[string]string // few, of many replicas
 }
 
 func (d *decoder) number() uint64 {
@@ -131,7 +142,17 @@ func (d *decoder) take(n int) []byte {
 	return b
 }
 
-func (d *decoder) text() string { return string(d.take(d.count(1))) }
+func (d *decoder) text() []byte { return d.take(d.count(1)) }
+
+func (d *decoder) label() string {
+	b := d.text()
+	if l, ok := d.labels[string(b)]; ok {
+		return l
+	}
+	l := string(b)
+	d.labels[l] = l
+	return l
+}
 
 func (d *decoder) word() uint32 { return binary.BigEndian.Uint32(d.take(4)) }
 

@@ -53,9 +53,9 @@ func (r *Record) Past() bool {
 }
 
 // Follow completes next, which takes the place of r at a moment: [Open] while answers
-// of r are still given. last says when a replica was last given under the global
-// name. For a registry that is not served any more next has a name alone.
-func (r *Record) Follow(next *Record, at time.Time, last func(label string) time.Time) {
+// of r are still given. For a registry that is not served any more next has a name
+// alone.
+func (r *Record) Follow(next *Record, at time.Time) {
 	next.Global = r.Global.Replace(r.TTL, next.TTL, at)
 	next.Regional = r.Regional.Replace(r.RegionalTTL, next.RegionalTTL, at)
 	for i := range r.Replicas {
@@ -63,7 +63,7 @@ func (r *Record) Follow(next *Record, at time.Time, last func(label string) time
 		now := next.Find(was.Label)
 		until := was.Until
 		if until.Equal(Open) || now == nil || Lost(was.Addresses, now.Addresses) {
-			until = r.released(was, at, last(was.Label))
+			until = r.released(was, at)
 		}
 		if !at.Equal(Open) && at.Sub(until) > forget {
 			until = time.Time{}
@@ -79,13 +79,41 @@ func (r *Record) Follow(next *Record, at time.Time, last func(label string) time
 
 // released returns when caches let go of addresses that a replica of r has until at.
 // Regional names lead to them whatever the global name answers.
-func (r *Record) released(p *Replica, at, last time.Time) time.Time {
-	until := r.Global.Expires(earliest(last, at), r.TTL)
-	if r.RegionalTTL > 0 || len(r.Regional) > 0 {
-		until = latest(until, r.Regional.Expires(at, r.RegionalTTL))
-	}
+func (r *Record) released(p *Replica, at time.Time) time.Time {
+	until := r.Released(at)
 	if !p.Until.Equal(Open) {
 		until = latest(until, p.Until)
 	}
 	return until
+}
+
+// Released returns when caches let go of addresses that are answered until at.
+func (r *Record) Released(at time.Time) time.Time {
+	return latest(r.Global.Expires(at, r.TTL), r.Regional.Expires(at, r.RegionalTTL))
+}
+
+// Merge adds what past holds of earlier times to a record of what is answered now.
+func (r *Record) Merge(past *Record) {
+	r.Global, r.Regional = past.Global, past.Regional
+	for i := range past.Replicas {
+		p := &past.Replicas[i]
+		if p.Until.IsZero() {
+			continue
+		}
+		if now := r.Find(p.Label); now != nil {
+			now.Until = p.Until
+		} else {
+			r.Replicas = append(r.Replicas, Replica{Label: p.Label, Until: p.Until})
+		}
+	}
+}
+
+// Clone returns a copy that shares nothing with r that is written to.
+func (r *Record) Clone() Record {
+	c := *r
+	c.Replicas = slices.Clone(r.Replicas)
+	for i := range c.Replicas {
+		c.Replicas[i].Addresses = slices.Clone(c.Replicas[i].Addresses)
+	}
+	return c
 }

@@ -1,0 +1,258 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"portolan.dev/cmd/internal/cached"
+	"portolan.dev/resolver/compile"
+)
+
+// caches is what caches may still hold of answers of earlier configurations, of this
+// process and of those before it. The record of it is durable before a configuration is
+// served, so that the next process knows what this one has answered.
+type caches struct {
+	mu sync.Mutex
+	// past has the registries of which anything is left, by global name. It is
+	// replaced, never changed.
+	past map[string]cached.Record
+	// saved is the checksum of what was saved last, unsaved that the last saving failed.
+	saved   [sha256.Size]byte
+	unsaved bool
+}
+
+// of returns the record of a registry, by its global name; false if there is nothing
+// but what its configuration says.
+func (c *caches) of(name string) (cached.Record, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r, ok := c.past[name]
+	return r, ok
+}
+
+func (c *caches) all() map[string]cached.Record {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.past
+}
+
+func (c *caches) set(past map[string]cached.Record) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.past = past
+}
+
+// forget makes that the record is saved again whatever was saved last.
+func (c *caches) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.saved = [sha256.Size]byte{}
+}
+
+// served fills in what w answers of a registry. The record shares the slices of w, and
+// reuses its own.
+func (w *World) served(registry int, r *cached.Record) {
+	s := w.Compiled.Snapshot
+	have := &s.Registries[registry]
+	*r = cached.Record{Name: have.Name, TTL: have.TTL, RegionalTTL: w.said.registries[registry].regionalTTL, Replicas: r.Replicas[:0]}
+	for region := range uint8(len(s.Regions)) {
+		if have.Configured.Has(region) {
+			r.Replicas = append(r.Replicas, cached.Replica{
+				Label: s.Regions[region].Label, Addresses: w.said.addressesOf(s.ReplicaNumber(registry, region)),
+			})
+		}
+	}
+}
+
+// index finds registries by their global names.
+func (w *World) index() map[string]int {
+	registries := w.Compiled.Snapshot.Registries
+	index := make(map[string]int, len(registries))
+	for i := range registries {
+		index[registries[i].Name] = i
+	}
+	return index
+}
+
+// sameAnswers reports whether a registry has the TTLs and replicas that it had.
+func sameAnswers(old *World, was int, next *World, is int) bool {
+	return old.Compiled.Snapshot.Registries[was].TTL == next.Compiled.Snapshot.Registries[is].TTL &&
+		old.said.registries[was].regionalTTL == next.said.registries[is].regionalTTL &&
+		slices.Equal(old.replicasSaid(was), next.replicasSaid(is))
+}
+
+// overtaken returns what caches may hold once next has taken the place of old at a
+// moment, if they may hold past until then.
+func overtaken(old, next *World, past map[string]cached.Record, at time.Time) map[string]cached.Record {
+	out := make(map[string]cached.Record)
+	var was, is cached.Record
+	follow := func(name string) {
+		if p, ok := past[name]; ok {
+			was.Merge(&p)
+		}
+		if was.Follow(&is, at); is.Past() {
+			out[name] = is.Clone()
+		}
+	}
+	gone := old.index()
+	done := make(map[string]bool, len(past))
+	for i, j := range compile.Pairs(old.Compiled, next.Compiled) {
+		name := next.Compiled.Snapshot.Registries[j].Name
+		delete(gone, name)
+		if _, ok := past[name]; !ok && sameAnswers(old, i, next, j) {
+			continue
+		}
+		done[name] = true
+		old.served(i, &was)
+		next.served(j, &is)
+		follow(name)
+	}
+	for name, i := range gone {
+		done[name] = true
+		old.served(i, &was)
+		is = cached.Record{Name: name}
+		follow(name)
+	}
+	var come map[string]int
+	for name := range past {
+		if done[name] {
+			continue // the rest was not served before
+		}
+		if come == nil {
+			come = next.index()
+		}
+		was, is = cached.Record{Name: name}, cached.Record{Name: name}
+		if j, ok := come[name]; ok {
+			next.served(j, &is)
+		}
+		follow(name)
+	}
+	return out
+}
+
+// inherited is overtaken for what another process has served, by its record.
+func inherited(record []byte, next *World, at time.Time) (map[string]cached.Record, error) {
+	out := make(map[string]cached.Record)
+	if record == nil {
+		return out, nil
+	}
+	come := next.index()
+	var is cached.Record
+	err := cached.Read(record, func(was *cached.Record) {
+		if j, ok := come[was.Name]; ok {
+			next.served(j, &is)
+		} else {
+			is = cached.Record{Name: was.Name}
+		}
+		if was.Follow(&is, at); is.Past() {
+			out[was.Name] = is.Clone()
+		}
+	})
+	return out, err
+}
+
+// recallServed takes up what the process before has served. What cannot be read is
+// taken for what is served now.
+func (a *App) recallServed(ctx context.Context, w *World) {
+	record, _, err := a.record.store.Served(ctx)
+	at := a.started
+	if a.before != nil {
+		at = cached.Open
+	}
+	var past map[string]cached.Record
+	if err == nil {
+		past, err = inherited(record, w, at)
+	}
+	if err != nil {
+		a.log.WarnContext(ctx, "what was served before is not known; safe_at goes by the TTLs of now", "error", err)
+	}
+	a.caches.set(past)
+	if a.before == nil {
+		a.saveServed(ctx, w)
+	}
+}
+
+// settleServed takes up that the process before has answered for the last time.
+func (a *App) settleServed(ctx context.Context) {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	w := a.world.Load()
+	// Now, and not when it was said: a reload may have come in between.
+	a.caches.set(overtaken(w, w, a.caches.all(), a.o.Now()))
+	a.saveServed(ctx, w)
+}
+
+// overtake makes next what is served, with publish. What caches may hold of old is
+// durable before.
+func (a *App) overtake(ctx context.Context, old, next *World, publish func()) {
+	past := a.caches.all()
+	a.caches.set(overtaken(old, next, past, cached.Open))
+	a.saveServed(ctx, next)
+	publish()
+	at := a.o.Now()
+	if a.before != nil && a.before.quiet.Load() == 0 {
+		at = cached.Open // what the process before answers is settled later, and this with it
+	}
+	a.caches.set(overtaken(old, next, past, at))
+	a.saveServed(ctx, next)
+}
+
+// saveServed makes durable what w answers and what caches may hold besides, unless that
+// was saved last. A failure is an alarm and no obstacle.
+func (a *App) saveServed(ctx context.Context, w *World) {
+	c := &a.caches
+	record := w.record(c.all())
+	sum := sha256.Sum256(record)
+	c.mu.Lock()
+	same := c.saved == sum
+	c.mu.Unlock()
+	if same {
+		return
+	}
+	err := a.record.store.PutServed(ctx, record)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil {
+		if !c.unsaved {
+			a.log.WarnContext(ctx, "what is served is not saved; after a restart with lower TTLs safe_at may be too early", "error", err)
+		}
+		c.saved, c.unsaved = [sha256.Size]byte{}, true
+		return
+	}
+	c.saved, c.unsaved = sum, false
+}
+
+// saveServedAgain saves what could not be saved before.
+func (a *App) saveServedAgain(ctx context.Context) {
+	a.caches.mu.Lock()
+	unsaved := a.caches.unsaved
+	a.caches.mu.Unlock()
+	if unsaved && a.reloading.TryLock() { // else it is saved by what holds it
+		defer a.reloading.Unlock()
+		a.saveServed(ctx, a.world.Load())
+	}
+}
+
+// record encodes what w answers and what caches may hold besides.
+func (w *World) record(past map[string]cached.Record) []byte {
+	b := cached.Header()
+	left := maps.Clone(past)
+	var r cached.Record
+	for i := range w.Compiled.Snapshot.Registries {
+		w.served(i, &r)
+		if p, ok := left[r.Name]; ok {
+			r.Merge(&p)
+			delete(left, r.Name)
+		}
+		b = cached.Append(b, &r)
+	}
+	for _, name := range slices.Sorted(maps.Keys(left)) {
+		p := left[name]
+		b = cached.Append(b, &p)
+	}
+	return b
+}
