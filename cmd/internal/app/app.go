@@ -213,8 +213,11 @@ func (a *App) wire(w *World, left *activity.Left) error {
 		return err
 	}
 	a.recallTargets(ctx, w)
-	a.recallServed(ctx, w)
+	lost := a.recallServed(ctx, w)
 	a.publish(w)
+	if err := a.checkAddresses(ctx, w, lost); err != nil {
+		return err
+	}
 	return a.bind(w)
 }
 

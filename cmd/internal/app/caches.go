@@ -134,17 +134,19 @@ func overtaken(old, next *World, past map[string]cached.Record, at time.Time) ma
 	return out
 }
 
-// inherited is overtaken for what another process has served, by its record.
-func inherited(record []byte, next *World, at time.Time) (map[string]cached.Record, error) {
-	out := make(map[string]cached.Record)
+// inherited is overtaken for what another process has served, by its record. lost are
+// the replicas that have not all addresses that they had.
+func inherited(record []byte, next *World, at time.Time) (out map[string]cached.Record, lost []compile.Member, err error) {
+	out = make(map[string]cached.Record)
 	if record == nil {
-		return out, nil
+		return out, nil, nil
 	}
 	come := next.index()
 	var is cached.Record
-	err := cached.Read(record, func(was *cached.Record) {
+	err = cached.Read(record, func(was *cached.Record) {
 		if j, ok := come[was.Name]; ok {
 			next.served(j, &is)
+			lost = append(lost, next.lost(j, was, &is)...)
 		} else {
 			is = cached.Record{Name: was.Name}
 		}
@@ -152,12 +154,28 @@ func inherited(record []byte, next *World, at time.Time) (map[string]cached.Reco
 			out[was.Name] = is.Clone()
 		}
 	})
-	return out, err
+	return out, lost, err
 }
 
-// recallServed takes up what the process before has served. What cannot be read is
-// taken for what is served now.
-func (a *App) recallServed(ctx context.Context, w *World) {
+// lost returns the replicas of a registry that have not all addresses that they had.
+func (w *World) lost(registry int, was, is *cached.Record) (members []compile.Member) {
+	for i := range was.Replicas {
+		p := &was.Replicas[i]
+		now := is.Find(p.Label)
+		if now == nil || !cached.Lost(p.Addresses, now.Addresses) {
+			continue
+		}
+		if m, ok := w.member(registry, p.Label); ok {
+			members = append(members, m)
+		}
+	}
+	return members
+}
+
+// recallServed takes up what the process before has served, and returns the replicas
+// that have not all addresses that they had. What cannot be read is taken for what is
+// served now.
+func (a *App) recallServed(ctx context.Context, w *World) (lost []compile.Member) {
 	record, _, err := a.record.store.Served(ctx)
 	at := a.started
 	if a.before != nil {
@@ -165,7 +183,7 @@ func (a *App) recallServed(ctx context.Context, w *World) {
 	}
 	var past map[string]cached.Record
 	if err == nil {
-		past, err = inherited(record, w, at)
+		past, lost, err = inherited(record, w, at)
 	}
 	if err != nil {
 		a.log.WarnContext(ctx, "what was served before is not known; safe_at goes by the TTLs of now", "error", err)
@@ -174,6 +192,7 @@ func (a *App) recallServed(ctx context.Context, w *World) {
 	if a.before == nil {
 		a.saveServed(ctx, w)
 	}
+	return lost
 }
 
 // settleServed takes up that the process before has answered for the last time.

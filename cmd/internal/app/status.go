@@ -104,6 +104,8 @@ func (a *App) replicaStatus(c *availability.Configuration, m compile.Member, act
 			rs.Pending.Routed = *d.Next.Routing
 		}
 	}
+	past, _ := a.caches.of(r.Name)
+	rs.OldAddressesUntil = optional(oldAddresses(&past, rs.Region, a.o.Now()))
 	if d.Drain != nil {
 		drain := a.drainStatus(current, m, d.Drain, act)
 		rs.Drain, rs.Held = &drain, drain.Held
