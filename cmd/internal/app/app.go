@@ -436,6 +436,7 @@ func (a *App) Stop(ctx context.Context) error {
 	}
 	a.reloading.Lock()
 	a.targets.stop()
+	a.saveServedRest(ctx)
 	a.reloading.Unlock()
 	err = errors.Join(err, a.admin.Stop(ctx))
 	a.background.Wait()

@@ -20,9 +20,10 @@ type caches struct {
 	// past has the registries of which anything is left, by global name. It is
 	// replaced, never changed.
 	past map[string]cached.Record
-	// saved is the checksum of what was saved last, unsaved that the last saving failed.
-	saved   [sha256.Size]byte
-	unsaved bool
+	// saved is the checksum of what was saved last, unsaved that it is not all, failed
+	// that the last saving did.
+	saved           [sha256.Size]byte
+	unsaved, failed bool
 }
 
 // of returns the record of a registry, by its global name; false if there is nothing
@@ -68,16 +69,6 @@ func (w *World) served(registry int, r *cached.Record) {
 	}
 }
 
-// index finds registries by their global names.
-func (w *World) index() map[string]int {
-	registries := w.Compiled.Snapshot.Registries
-	index := make(map[string]int, len(registries))
-	for i := range registries {
-		index[registries[i].Name] = i
-	}
-	return index
-}
-
 // sameAnswers reports whether a registry has the TTLs and replicas that it had.
 func sameAnswers(old *World, was int, next *World, is int) bool {
 	return old.Compiled.Snapshot.Registries[was].TTL == next.Compiled.Snapshot.Registries[is].TTL &&
@@ -86,9 +77,10 @@ func sameAnswers(old *World, was int, next *World, is int) bool {
 }
 
 // overtaken returns what caches may hold once next has taken the place of old at a
-// moment, if they may hold past until then.
-func overtaken(old, next *World, past map[string]cached.Record, at time.Time) map[string]cached.Record {
-	out := make(map[string]cached.Record)
+// moment, if they may hold past until then. differs says whether the record of it is
+// another one.
+func overtaken(old, next *World, past map[string]cached.Record, at time.Time) (out map[string]cached.Record, differs bool) {
+	out = make(map[string]cached.Record)
 	var was, is cached.Record
 	follow := func(name string) {
 		if p, ok := past[name]; ok {
@@ -98,40 +90,42 @@ func overtaken(old, next *World, past map[string]cached.Record, at time.Time) ma
 			out[name] = is.Clone()
 		}
 	}
-	gone := old.index()
+	before, after := old.Compiled.Snapshot.Registries, next.Compiled.Snapshot.Registries
+	stays, come := make([]bool, len(before)), make([]bool, len(after))
 	done := make(map[string]bool, len(past))
 	for i, j := range compile.Pairs(old.Compiled, next.Compiled) {
-		name := next.Compiled.Snapshot.Registries[j].Name
-		delete(gone, name)
-		if _, ok := past[name]; !ok && sameAnswers(old, i, next, j) {
+		stays[i], come[j] = true, true
+		if _, ok := past[after[j].Name]; !ok && sameAnswers(old, i, next, j) {
 			continue
 		}
-		done[name] = true
+		done[after[j].Name] = true
 		old.served(i, &was)
 		next.served(j, &is)
-		follow(name)
+		follow(after[j].Name)
 	}
-	for name, i := range gone {
-		done[name] = true
-		old.served(i, &was)
-		is = cached.Record{Name: name}
-		follow(name)
+	for i, stays := range stays {
+		if name := before[i].Name; !stays {
+			done[name] = true
+			old.served(i, &was)
+			is = cached.Record{Name: name}
+			follow(name)
+		}
 	}
-	var come map[string]int
-	for name := range past {
-		if done[name] {
-			continue // the rest was not served before
-		}
-		if come == nil {
-			come = next.index()
-		}
-		was, is = cached.Record{Name: name}, cached.Record{Name: name}
-		if j, ok := come[name]; ok {
+	for j, known := range come {
+		if name := after[j].Name; !known {
+			done[name] = true
+			was = cached.Record{Name: name}
 			next.served(j, &is)
+			follow(name)
 		}
-		follow(name)
 	}
-	return out
+	for name := range past { // neither served before nor now
+		if !done[name] {
+			was, is = cached.Record{Name: name}, cached.Record{Name: name}
+			follow(name)
+		}
+	}
+	return out, len(done) > 0 || len(past) > 0
 }
 
 // inherited is overtaken for what another process has served, by its record. lost are
@@ -141,7 +135,10 @@ func inherited(record []byte, next *World, at time.Time) (out map[string]cached.
 	if record == nil {
 		return out, nil, nil
 	}
-	come := next.index()
+	come := make(map[string]int)
+	for i := range next.Compiled.Snapshot.Registries {
+		come[next.Compiled.Snapshot.Registries[i].Name] = i
+	}
 	var is cached.Record
 	err = cached.Read(record, func(was *cached.Record) {
 		if j, ok := come[was.Name]; ok {
@@ -201,23 +198,34 @@ func (a *App) settleServed(ctx context.Context) {
 	defer a.reloading.Unlock()
 	w := a.world.Load()
 	// Now, and not when it was said: a reload may have come in between.
-	a.caches.set(overtaken(w, w, a.caches.all(), a.o.Now()))
-	a.saveServed(ctx, w)
+	past, differs := overtaken(w, w, a.caches.all(), a.o.Now())
+	if a.caches.set(past); differs {
+		a.saveServed(ctx, w)
+	}
 }
 
 // overtake makes next what is served, with publish. What caches may hold of old is
 // durable before.
 func (a *App) overtake(ctx context.Context, old, next *World, publish func()) {
 	past := a.caches.all()
-	a.caches.set(overtaken(old, next, past, cached.Open))
+	open, differs := overtaken(old, next, past, cached.Open)
+	if !differs {
+		publish()
+		return
+	}
+	a.caches.set(open)
 	a.saveServed(ctx, next)
 	publish()
 	at := a.o.Now()
 	if a.before != nil && a.before.quiet.Load() == 0 {
 		at = cached.Open // what the process before answers is settled later, and this with it
 	}
-	a.caches.set(overtaken(old, next, past, at))
-	a.saveServed(ctx, next)
+	settled, _ := overtaken(old, next, past, at)
+	a.caches.set(settled)
+	// What is saved says more than what is so. The rest has time.
+	a.caches.mu.Lock()
+	a.caches.unsaved = true
+	a.caches.mu.Unlock()
 }
 
 // saveServed makes durable what w answers and what caches may hold besides, unless that
@@ -228,6 +236,7 @@ func (a *App) saveServed(ctx context.Context, w *World) {
 	sum := sha256.Sum256(record)
 	c.mu.Lock()
 	same := c.saved == sum
+	c.unsaved = c.unsaved && !same
 	c.mu.Unlock()
 	if same {
 		return
@@ -236,32 +245,41 @@ func (a *App) saveServed(ctx context.Context, w *World) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {
-		if !c.unsaved {
+		if !c.failed {
 			a.log.WarnContext(ctx, "what is served is not saved; after a restart with lower TTLs safe_at may be too early", "error", err)
 		}
-		c.saved, c.unsaved = [sha256.Size]byte{}, true
+		c.saved, c.unsaved, c.failed = [sha256.Size]byte{}, true, true
 		return
 	}
-	c.saved, c.unsaved = sum, false
+	c.saved, c.unsaved, c.failed = sum, false, false
 }
 
-// saveServedAgain saves what could not be saved before.
-func (a *App) saveServedAgain(ctx context.Context) {
+// saveServedRest saves what is not saved yet. a.reloading is held.
+func (a *App) saveServedRest(ctx context.Context) {
 	a.caches.mu.Lock()
 	unsaved := a.caches.unsaved
 	a.caches.mu.Unlock()
-	if unsaved && a.reloading.TryLock() { // else it is saved by what holds it
-		defer a.reloading.Unlock()
+	if unsaved {
 		a.saveServed(ctx, a.world.Load())
+	}
+}
+
+// keepServedSaved is saveServedRest unless a reload or an upgrade is under way.
+func (a *App) keepServedSaved(ctx context.Context) {
+	if a.reloading.TryLock() {
+		defer a.reloading.Unlock()
+		a.saveServedRest(ctx)
 	}
 }
 
 // record encodes what w answers and what caches may hold besides.
 func (w *World) record(past map[string]cached.Record) []byte {
-	b := cached.Header()
+	s := w.Compiled.Snapshot
+	const name, replica = 64, 32 // octets, and then some: growing would cost more
+	b := append(make([]byte, 0, name*len(s.Registries)+replica*len(s.Replicas)), cached.Header()...)
 	left := maps.Clone(past)
 	var r cached.Record
-	for i := range w.Compiled.Snapshot.Registries {
+	for i := range s.Registries {
 		w.served(i, &r)
 		if p, ok := left[r.Name]; ok {
 			r.Merge(&p)

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"hash/fnv"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -77,6 +76,7 @@ func newSaid(c *config.Config, compiled *compile.Result, beside func(func())) sa
 // addresses of their replicas.
 func (out *said) note(registries []config.Registry, first, end int, s *resolver.Snapshot, numbers map[string]uint8) (a addresses) {
 	var d digester
+	a = newAddresses(registries[first:end])
 	if a.first = len(s.Replicas); first < end {
 		a.first = int(s.Registries[first].First)
 	}
@@ -104,8 +104,29 @@ func (out *said) note(registries []config.Registry, first, end int, s *resolver.
 			a.ends = append(a.ends, uint32(len(a.digests)))
 		}
 	}
-	a.ends, a.digests = slices.Clip(a.ends), slices.Clip(a.digests)
 	return a
+}
+
+// newAddresses makes room for those of registries.
+func newAddresses(registries []config.Registry) addresses {
+	replicas, digests := 0, 0
+	each := func(addrs []netip.Addr, target string) {
+		if digests += len(addrs); target != "" {
+			digests++
+		}
+	}
+	for i := range registries {
+		r := &registries[i]
+		replicas += len(r.Replicas)
+		for j := range r.Replicas {
+			p := &r.Replicas[j]
+			each(p.Addresses, p.Target)
+			if r.DataEndpoints && p.Data != nil {
+				each(p.Data.Addresses, p.Data.Target)
+			}
+		}
+	}
+	return addresses{ends: make([]uint32, 0, replicas), digests: make([]uint32, 0, digests)}
 }
 
 // replicaName is the name below geo or data of a registry with the given global

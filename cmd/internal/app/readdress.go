@@ -133,7 +133,7 @@ func refuseAddresses(used []admin.Readdressed, verb string) error {
 
 // nameUsed names replicas and their clients, the first few of them.
 func nameUsed(used []admin.Readdressed) string {
-	var names []string
+	names := make([]string, 0, maxNamed)
 	for _, r := range used[:min(len(used), maxNamed)] {
 		who := fmt.Sprintf("%d active clients", r.Clients)
 		switch {

@@ -1,6 +1,9 @@
 package app_test
 
 import (
+	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -83,6 +86,7 @@ func TestSafeAtGoesByWhatCachesHold(t *testing.T) {
 	t.Parallel()
 	answered := func(t *testing.T, s *shifted) time.Time {
 		t.Helper()
+		t.Helper()
 		at := s.now()
 		s.expect(t, pusher, "192.0.2.1")
 		return at
@@ -92,14 +96,17 @@ func TestSafeAtGoesByWhatCachesHold(t *testing.T) {
 		run  func(t *testing.T, s *shifted) (safe time.Time)
 	}{
 		{"nothing changed", func(t *testing.T, s *shifted) time.Time {
+			t.Helper()
 			return answered(t, s).Add(300 * time.Second)
 		}},
 		{"lowered after the last answer", func(t *testing.T, s *shifted) time.Time {
+			t.Helper()
 			at := answered(t, s)
 			s.take(t, ttl("60s"))
 			return at.Add(300 * time.Second)
 		}},
 		{"lowered before the last answer", func(t *testing.T, s *shifted) time.Time {
+			t.Helper()
 			answered(t, s)
 			lowered := s.now()
 			s.take(t, ttl("60s"))
@@ -108,21 +115,25 @@ func TestSafeAtGoesByWhatCachesHold(t *testing.T) {
 			return lowered.Add(300 * time.Second)
 		}},
 		{"lowered long before the last answer", func(t *testing.T, s *shifted) time.Time {
+			t.Helper()
 			s.take(t, ttl("60s"))
 			s.move(280 * time.Second)
 			return answered(t, s).Add(60 * time.Second)
 		}},
 		{"lowered twice", func(t *testing.T, s *shifted) time.Time {
+			t.Helper()
 			at := answered(t, s)
 			s.take(t, ttl("60s"))
 			s.take(t, ttl("1s"))
 			return at.Add(300 * time.Second)
 		}},
 		{"raised", func(t *testing.T, s *shifted) time.Time {
+			t.Helper()
 			s.take(t, ttl("600s"))
 			return answered(t, s).Add(600 * time.Second)
 		}},
 		{"lowered by a restart", func(t *testing.T, s *shifted) time.Time {
+			t.Helper()
 			answered(t, s)
 			s.write(t, ttl("60s"))
 			at := s.now()
@@ -130,6 +141,7 @@ func TestSafeAtGoesByWhatCachesHold(t *testing.T) {
 			return at.Add(300 * time.Second)
 		}},
 		{"lowered, and two restarts", func(t *testing.T, s *shifted) time.Time {
+			t.Helper()
 			answered(t, s)
 			lowered := s.now()
 			s.take(t, ttl("60s"))
@@ -140,12 +152,14 @@ func TestSafeAtGoesByWhatCachesHold(t *testing.T) {
 			return lowered.Add(300 * time.Second)
 		}},
 		{"the registry was away", func(t *testing.T, s *shifted) time.Time {
+			t.Helper()
 			at := answered(t, s)
 			s.take(t, strings.Replace(ttl("60s"), "  myregistry:", "  other:", 1))
 			s.take(t, ttl("60s"))
 			return at.Add(300 * time.Second)
 		}},
 		{"the registry was away over a restart", func(t *testing.T, s *shifted) time.Time {
+			t.Helper()
 			at := answered(t, s)
 			s.take(t, strings.Replace(ttl("60s"), "  myregistry:", "  other:", 1))
 			s.move(30 * time.Second)
@@ -154,6 +168,7 @@ func TestSafeAtGoesByWhatCachesHold(t *testing.T) {
 			return at.Add(300 * time.Second)
 		}},
 		{"a region was added after the last answer", func(t *testing.T, s *shifted) time.Time {
+			t.Helper()
 			s.move(20 * time.Minute) // what the start assumes is over
 			at := answered(t, s)
 			s.take(t, ttl("300s")+"      westeurope: {addresses: [192.0.2.3]}\n")
@@ -211,7 +226,7 @@ func TestServedRecordTrouble(t *testing.T) {
 		t.Errorf("%d lines of a record that is not saved", n)
 	}
 	before := fileSize(t, name)
-	if err := os.Remove(name + ".new"); err != nil && !os.IsNotExist(err) {
+	if err := os.Remove(name + ".new"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
 	}
 	s.take(t, strings.Replace(ttl("600s"), "192.0.2.2", "192.0.2.22, 192.0.2.2", 1))
@@ -227,4 +242,21 @@ func fileSize(tb testing.TB, name string) int64 {
 		tb.Fatal(err)
 	}
 	return info.Size()
+}
+
+// What is saved before a reload takes up lower TTLs has no end yet: that is saved behind it,
+// or a restart years later would take the reload for one of just now.
+func TestServedRecordIsCompleted(t *testing.T) {
+	t.Parallel()
+	s := startShifted(t, ttl("300s"))
+	name := filepath.Join(s.dir, "state", "ledger.db.served")
+	s.take(t, ttl("60s"))
+	open, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the end is saved", func() bool {
+		now, err := os.ReadFile(name)
+		return err == nil && !bytes.Equal(now, open)
+	})
 }

@@ -213,6 +213,7 @@ func (a *App) handOver(ctx context.Context, next *successor) (err error) {
 	if err := a.saveHolds(ctx); err != nil {
 		return err
 	}
+	a.saveServedRest(ctx)
 	if a.shared != nil {
 		if err := a.shared.Lend(); err != nil {
 			return err

@@ -67,10 +67,7 @@ func (w *world) configure(t *testing.T, rng *rand.Rand, ttl uint32) {
 		w.last, w.assumed = time.Time{}, w.now
 	case 1: // a kill between the writing and the serving, and a restart
 		w.record = saved(t, next(Open))
-		w.record.TTL = w.ttl // of what was served in fact; what was written is more than that
-		if w.record.TTL < ttl {
-			w.record.TTL = ttl
-		}
+		w.record.TTL = max(w.ttl, ttl) // what was written, not less than what was served in fact
 		w.record = saved(t, next(w.now))
 		w.last, w.assumed = time.Time{}, w.now
 	case 2: // an upgrade
@@ -213,7 +210,7 @@ func TestEncoding(t *testing.T) {
 		t.Errorf("%v, %s", err, cmp.Diff(records, got))
 	}
 	whole := len(Append(Header(), &records[0]))
-	for n := range len(b) {
+	for n := range b {
 		if _, err := read(b[:n]); (err == nil) != (n == 1 || n == whole) {
 			t.Errorf("the first %d of %d octets: %v", n, len(b), err)
 		}
