@@ -136,7 +136,7 @@ type DrainStatus struct {
 	// stopped and nobody is held.
 	SafeAt *time.Time `json:"safe_at,omitempty"`
 	// OldAddressesUntil is when caches let go of addresses that the replica had before
-	// they were changed; nil if they were not.
+	// they were changed; nil if they have none.
 	OldAddressesUntil *time.Time `json:"old_addresses_until,omitempty"`
 	// Bound is the moment by which that is so in any case.
 	Bound time.Time `json:"bound,omitzero"`

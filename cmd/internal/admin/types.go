@@ -114,7 +114,7 @@ type ReplicaStatus struct {
 	Pending *PendingRouting `json:"pending_routing,omitempty"`
 	Drain   *DrainStatus    `json:"drain,omitempty"`
 	// OldAddressesUntil is when caches let go of addresses that the replica had before
-	// they were changed; nil if they were not.
+	// they were changed; nil if they have none.
 	OldAddressesUntil *time.Time `json:"old_addresses_until,omitempty"`
 	// Target is the host name that the replica's addresses come from; nil where none
 	// are resolved.

@@ -69,10 +69,12 @@ func (w *World) served(registry int, r *cached.Record) {
 	}
 }
 
-// sameAnswers reports whether a registry has the TTLs and replicas that it had.
+// sameAnswers reports whether a registry has the TTLs and replicas that it had, and
+// data names or none as before.
 func sameAnswers(old *World, was int, next *World, is int) bool {
+	before, after := &old.said.registries[was], &next.said.registries[is]
 	return old.Compiled.Snapshot.Registries[was].TTL == next.Compiled.Snapshot.Registries[is].TTL &&
-		old.said.registries[was].regionalTTL == next.said.registries[is].regionalTTL &&
+		before.regionalTTL == after.regionalTTL && before.data == after.data &&
 		slices.Equal(old.replicasSaid(was), next.replicasSaid(is))
 }
 

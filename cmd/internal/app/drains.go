@@ -142,7 +142,7 @@ func (a *App) drainStatus(c *availability.Configuration, m compile.Member, d *av
 	st.Deadline, st.Until, st.LastResort = optional(d.Deadline), optional(d.Until), d.LastResort
 	past, _ := a.caches.of(r.Name)
 	old := oldAddresses(&past, st.Region, now)
-	st.OldAddressesUntil = optional(old)
+	st.OldAddressesUntil = upcoming(old, now)
 	expired := func(last time.Time) time.Time {
 		return latest(past.Global.Expires(last, r.TTL).Add(keptLonger), old)
 	}
@@ -195,6 +195,14 @@ func oldAddresses(past *cached.Record, region string, now time.Time) time.Time {
 		return past.Released(now).Add(keptLonger)
 	}
 	return p.Until.Add(keptLonger)
+}
+
+// upcoming is a moment that is still to come; nil if it is not.
+func upcoming(at, now time.Time) *time.Time {
+	if !at.After(now) {
+		return nil
+	}
+	return &at
 }
 
 func latest(a, b time.Time) time.Time {

@@ -105,7 +105,8 @@ func (a *App) replicaStatus(c *availability.Configuration, m compile.Member, act
 		}
 	}
 	past, _ := a.caches.of(r.Name)
-	rs.OldAddressesUntil = optional(oldAddresses(&past, rs.Region, a.o.Now()))
+	now := a.o.Now()
+	rs.OldAddressesUntil = upcoming(oldAddresses(&past, rs.Region, now), now)
 	if d.Drain != nil {
 		drain := a.drainStatus(current, m, d.Drain, act)
 		rs.Drain, rs.Held = &drain, drain.Held
