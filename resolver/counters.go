@@ -19,9 +19,10 @@ type counters struct {
 	// and those that a dry run has spared.
 	limited, slipped, spared atomic.Uint64
 	allDown                  atomic.Uint64
-	// answers, by replica slot, grows when a snapshot brings new slots. It is there from
-	// the start.
-	answers atomic.Pointer[[]answerCount]
+	// answers, by replica slot, grows by chunks when a snapshot brings new slots: nothing is
+	// copied, so that nothing that is counted meanwhile is lost. It is there from the
+	// start.
+	answers atomic.Pointer[[]*answerChunk]
 
 	_ [64]byte // the next worker's counters begin on another cache line
 }
@@ -38,11 +39,12 @@ func (c *counters) of(from netip.Addr, rcode uint16) *atomic.Uint64 {
 // answered counts an answer with the replica of slot, and remembers when. The
 // clock is in seconds, so the second write is rare.
 func (c *counters) answered(slot uint32, now int64) {
-	a := c.answers.Load()
-	if int(slot) >= len(*a) {
+	chunks := *c.answers.Load()
+	at := int(slot / chunkSlots)
+	if at >= len(chunks) {
 		return
 	}
-	r := &(*a)[slot]
+	r := &chunks[at][slot%chunkSlots]
 	r.count.Add(1)
 	if r.last.Load() != now {
 		r.last.Store(now)
@@ -51,10 +53,16 @@ func (c *counters) answered(slot uint32, now int64) {
 
 // warm reads what answered will write.
 func (c *counters) warm(slot uint32) {
-	if a := c.answers.Load(); int(slot) < len(*a) {
-		(*a)[slot].last.Load()
+	chunks := *c.answers.Load()
+	if at := int(slot / chunkSlots); at < len(chunks) {
+		chunks[at][slot%chunkSlots].last.Load()
 	}
 }
+
+// chunkSlots is how many slots are added at a time: 4 KiB for each worker.
+const chunkSlots = 256
+
+type answerChunk [chunkSlots]answerCount
 
 // answerCount is what one worker knows of one replica.
 type answerCount struct {
@@ -85,9 +93,8 @@ type Totals struct {
 }
 
 // Reserve makes room to count the answers of slots below n. It must be called
-// before a snapshot with such slots is swapped in, never at the same time as
-// itself. Counts taken while it runs may be lost; it runs when replicas are
-// added, and these are statistics.
+// before a snapshot with such slots is swapped in. Nothing that is counted meanwhile
+// is lost: drains go by the last answer.
 func (r *Resolver) Reserve(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -98,18 +105,18 @@ func (r *Resolver) Reserve(n int) {
 }
 
 func (c *counters) grow(n int) {
-	old := c.answers.Load()
-	if old != nil && len(*old) >= n {
-		return
+	var chunks []*answerChunk
+	if old := c.answers.Load(); old != nil {
+		chunks = *old
 	}
-	grown := make([]answerCount, n+n/4+8)
-	if old != nil {
-		for i := range *old {
-			grown[i].count.Store((*old)[i].count.Load())
-			grown[i].last.Store((*old)[i].last.Load())
-		}
+	have := len(chunks)
+	grown := append(make([]*answerChunk, 0, max(have, n/chunkSlots+1)), chunks...)
+	for len(grown) < n/chunkSlots+1 {
+		grown = append(grown, new(answerChunk))
 	}
-	c.answers.Store(&grown)
+	if len(grown) > have {
+		c.answers.Store(&grown)
+	}
 }
 
 // Totals adds up the counters of all workers.
@@ -135,13 +142,16 @@ func (c *counters) addTo(t *Totals, transport Transport) {
 	t.Slipped += c.slipped.Load()
 	t.Spared += c.spared.Load()
 	t.AllDown += c.allDown.Load()
-	answers := c.answers.Load()
-	if len(t.Answers) < len(*answers) {
-		t.Answers = append(t.Answers, make([]uint64, len(*answers)-len(t.Answers))...)
-		t.LastAnswer = append(t.LastAnswer, make([]int64, len(*answers)-len(t.LastAnswer))...)
+	chunks := *c.answers.Load()
+	if slots := len(chunks) * chunkSlots; len(t.Answers) < slots {
+		t.Answers = append(t.Answers, make([]uint64, slots-len(t.Answers))...)
+		t.LastAnswer = append(t.LastAnswer, make([]int64, slots-len(t.LastAnswer))...)
 	}
-	for i := range *answers {
-		t.Answers[i] += (*answers)[i].count.Load()
-		t.LastAnswer[i] = max(t.LastAnswer[i], (*answers)[i].last.Load())
+	for i, chunk := range chunks {
+		for j := range chunk {
+			slot := i*chunkSlots + j
+			t.Answers[slot] += chunk[j].count.Load()
+			t.LastAnswer[slot] = max(t.LastAnswer[slot], chunk[j].last.Load())
+		}
 	}
 }

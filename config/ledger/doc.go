@@ -6,9 +6,9 @@
 // the event is on disk, and only then may the change take effect: a server that
 // is killed at any instant knows after its restart every change it has ever
 // acted on, and so neither forgets a drain nor brings a replica back early. Beside
-// the log a Store keeps three things that are not events: the last SOA serial of
-// each zone, the saved table of active clients, and the addresses that target host
-// names last resolved to.
+// the log a Store keeps four things that are not events: the last SOA serial of
+// each zone, the saved table of active clients, the addresses that target host
+// names last resolved to, and the TTLs and addresses that caches may hold.
 //
 // [Open] gives the Store of a single server, a bbolt file. The interface is small
 // and speaks of sequence numbers and compare-and-set, so that a distributed
@@ -33,6 +33,6 @@
 // the file, and every record of ours carries a checksum. What does not hold
 // together is refused with the way out; it is never replaced by an empty log.
 //
-// The client table and the addresses of targets lie in files of their own beside the
-// log. They are written often and soon made anew; the log is small and precious.
+// All of these but the serials lie in files of their own beside the log. They are
+// written often or large, and can be done without; the log is small and precious.
 package ledger

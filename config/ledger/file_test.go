@@ -106,10 +106,11 @@ func TestClosed(t *testing.T) {
 	_, eventsErr := f.Events(ctx, 0, 0)
 	_, _, holdsErr := f.Holds(ctx)
 	_, _, targetsErr := f.Targets(ctx)
+	_, _, servedErr := f.Served(ctx)
 	_, statsErr := f.Stats()
 	for what, err := range map[string]error{
 		"State": stateErr, "Append": appendErr, "Events": eventsErr, "Holds": holdsErr, "Stats": statsErr,
-		"PutHolds": f.PutHolds(ctx, nil), "Targets": targetsErr, "PutTargets": f.PutTargets(ctx, nil), "SetSerials": f.SetSerials(ctx, nil),
+		"PutHolds": f.PutHolds(ctx, nil), "Targets": targetsErr, "PutTargets": f.PutTargets(ctx, nil), "Served": servedErr, "PutServed": f.PutServed(ctx, nil), "SetSerials": f.SetSerials(ctx, nil),
 	} {
 		if !errors.Is(err, ErrClosed) {
 			t.Errorf("%s: %v", what, err)

@@ -27,6 +27,7 @@ var (
 type Store interface {
 	Log
 	Saved
+	Served
 	// Close waits for writes under way, ends every Watch and lets go of the file.
 	// Every later call fails with ErrClosed; a second Close returns nil.
 	Close() error
@@ -77,6 +78,17 @@ type Saved interface {
 	// time if there are none. If they are damaged, or of a version this one does not
 	// read, the error is ErrCorrupt: go on without, the next PutTargets replaces them.
 	Targets(ctx context.Context) ([]Target, time.Time, error)
+}
+
+// Served is the record of what was served, which a Store keeps beside the log.
+type Served interface {
+	// PutServed replaces the record of what was served, of at most MaxServed bytes: the
+	// TTLs and addresses that caches may hold. Its contents are opaque.
+	PutServed(ctx context.Context, record []byte) error
+	// Served returns that record and when it was saved; nil and the zero time if there
+	// is none. If it is damaged the error is ErrCorrupt: go on without, the next
+	// PutServed replaces it.
+	Served(ctx context.Context) ([]byte, time.Time, error)
 }
 
 // Target is a host name with the addresses it had when it last resolved. The names

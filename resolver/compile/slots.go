@@ -50,6 +50,19 @@ func (s *Slots) block(name, key string, regions []string) uint32 {
 	return first
 }
 
+// Of returns all slots that the replica of a region, given by its label, has had in the registry with a global
+// name: another one for each set of regions that the registry had.
+func (s *Slots) Of(name, region string) (slots []uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := s.latest[name]; i > 0; i = s.blocks[i-1].earlier {
+		if at := slices.Index(s.blocks[i-1].Regions, region); at >= 0 {
+			slots = append(slots, s.blocks[i-1].First+uint32(at))
+		}
+	}
+	return slots
+}
+
 // Len returns how many slots there are.
 func (s *Slots) Len() int {
 	s.mu.Lock()

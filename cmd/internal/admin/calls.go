@@ -52,10 +52,10 @@ func (c *Client) Failback(ctx context.Context, s Selector, by, reason string) ([
 	return post[[]ReplicaStatus](ctx, c, "/v1/failback", ReplicasRequest{s, by, reason})
 }
 
-// Reload loads configuration and location data again, or with dryRun says what
+// Reload loads configuration and location data again, or in a dry run says what
 // that would change.
-func (c *Client) Reload(ctx context.Context, dryRun bool) (ReloadReport, error) {
-	return post[ReloadReport](ctx, c, "/v1/reload", ReloadRequest{dryRun})
+func (c *Client) Reload(ctx context.Context, r ReloadRequest) (ReloadReport, error) {
+	return post[ReloadReport](ctx, c, "/v1/reload", r)
 }
 
 // Events asks for the events that match, oldest first.
@@ -91,6 +91,6 @@ func (c *Client) Follow(ctx context.Context, q EventQuery, each func(Event) erro
 }
 
 // Upgrade has the server start the program on disk and give it its place.
-func (c *Client) Upgrade(ctx context.Context) (UpgradeReport, error) {
-	return post[UpgradeReport](ctx, c, "/v1/upgrade", UpgradeRequest{})
+func (c *Client) Upgrade(ctx context.Context, r UpgradeRequest) (UpgradeReport, error) {
+	return post[UpgradeReport](ctx, c, "/v1/upgrade", r)
 }

@@ -19,10 +19,15 @@ type ReplicasRequest struct {
 // ReloadRequest is the body of a reload.
 type ReloadRequest struct {
 	DryRun bool `json:"dry_run,omitempty"`
+	// Force lets active clients lose the addresses of their replica.
+	Force bool `json:"force,omitempty"`
 }
 
-// UpgradeRequest is the body of an upgrade: there is nothing to choose.
-type UpgradeRequest struct{}
+// UpgradeRequest is the body of an upgrade.
+type UpgradeRequest struct {
+	// Force is that of a [ReloadRequest], for what the configuration has changed.
+	Force bool `json:"force,omitempty"`
+}
 
 // lasting is the context of a change: once its request has been read whole, a
 // client that goes away does not end it half way. Nor does a change that takes
@@ -108,7 +113,7 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) error {
 	if _, err := decode(w, r, &body); err != nil {
 		return err
 	}
-	report, err := s.o.API.Reload(lasting(w, r), body.DryRun)
+	report, err := s.o.API.Reload(lasting(w, r), body)
 	if err != nil && statusOf(err) == http.StatusInternalServerError {
 		err = &fault{http.StatusUnprocessableEntity, err.Error()}
 	}
@@ -122,7 +127,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) error {
 	if _, err := decode(w, r, &body); err != nil {
 		return err
 	}
-	report, err := s.o.API.Upgrade(lasting(w, r))
+	report, err := s.o.API.Upgrade(lasting(w, r), body)
 	if err != nil && statusOf(err) == http.StatusInternalServerError {
 		err = &fault{http.StatusUnprocessableEntity, err.Error()}
 	}

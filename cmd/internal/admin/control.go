@@ -43,14 +43,14 @@ type API interface {
 	// Follow sends events as they come, from seq on, until ctx ends.
 	Follow(ctx context.Context, from uint64) (<-chan Event, error)
 
-	// Reload loads configuration and location data again; with dryRun it only says
+	// Reload loads configuration and location data again; in a dry run it only says
 	// what would change.
-	Reload(ctx context.Context, dryRun bool) (ReloadReport, error)
+	Reload(ctx context.Context, r ReloadRequest) (ReloadReport, error)
 
 	// Upgrade starts the program on disk anew and gives it the place of this process.
 	// When it returns without an error the other one serves; on error nothing has
 	// changed.
-	Upgrade(ctx context.Context) (UpgradeReport, error)
+	Upgrade(ctx context.Context, r UpgradeRequest) (UpgradeReport, error)
 }
 
 var (
@@ -130,9 +130,14 @@ type DrainStatus struct {
 	LastAnswer *time.Time `json:"last_answer,omitempty"`
 	// TTL is that of the answers, in seconds.
 	TTL uint32 `json:"ttl"`
-	// SafeAt is when no cache that honors the TTL holds the replica any more: set
-	// once new clients have stopped and nobody is held.
+	// SafeAt is when no cache that honors the TTL holds the replica any more: the last
+	// answer plus the longest TTL that a cache may still go by, three seconds for clocks
+	// and the way, and not before OldAddressesUntil. It is set once new clients have
+	// stopped and nobody is held.
 	SafeAt *time.Time `json:"safe_at,omitempty"`
+	// OldAddressesUntil is when caches let go of addresses that the replica had before
+	// they were changed; nil if they have none.
+	OldAddressesUntil *time.Time `json:"old_addresses_until,omitempty"`
 	// Bound is the moment by which that is so in any case.
 	Bound time.Time `json:"bound,omitzero"`
 	// Safe is true once SafeAt has passed.
@@ -203,9 +208,33 @@ type ReloadReport struct {
 	// Registries are those that differ, by key; at most a hundred of them are listed.
 	Registries        []RegistryChange `json:"registries,omitempty"`
 	RegistriesLeftOff int              `json:"registries_left_off,omitempty"`
-	Restart           []string         `json:"needs_restart"`
-	Generation        uint64           `json:"generation"`
-	Millis            int64            `json:"took_ms"`
+	// Readdressed are the replicas that lose addresses or are removed, those that
+	// clients use first; at most a hundred of them are listed.
+	Readdressed        []Readdressed `json:"readdressed,omitempty"`
+	ReaddressedLeftOff int           `json:"readdressed_left_off,omitempty"`
+	// Refused is why the reload would be refused unless forced; "" if it would not.
+	// Only a dry run has it.
+	Refused    string   `json:"refused,omitempty"`
+	Restart    []string `json:"needs_restart"`
+	Generation uint64   `json:"generation"`
+	Millis     int64    `json:"took_ms"`
+}
+
+// Readdressed is a replica whose names stop leading to an address or host name that they
+// led to.
+type Readdressed struct {
+	Registry string `json:"registry"`
+	Region   string `json:"region"`
+	// Removed is set for a replica that the configuration has no more.
+	Removed bool `json:"removed,omitempty"`
+	// Clients is how many client units are active on it. Where clients are not held they
+	// are not known: there LastAnswer is when it was last given to one.
+	Clients    int        `json:"active_clients"`
+	LastAnswer *time.Time `json:"last_answer,omitempty"`
+	// InUse says that clients would lose the addresses in the middle of a push.
+	InUse bool `json:"in_use"`
+	// OldAddressesUntil is when caches that honor the TTL let go of the old addresses.
+	OldAddressesUntil time.Time `json:"old_addresses_until"`
 }
 
 // UpgradeReport says who serves after an upgrade.

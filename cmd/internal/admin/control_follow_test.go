@@ -134,7 +134,7 @@ func TestControlChangeOutlivesItsClient(t *testing.T) {
 	_, path := controlServer(t, api, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
-	go func() { ended <- second(NewClient(path).Reload(ctx, false)) }()
+	go func() { ended <- second(NewClient(path).Reload(ctx, ReloadRequest{})) }()
 	select {
 	case <-api.enter:
 	case err := <-ended:

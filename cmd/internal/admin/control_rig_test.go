@@ -119,18 +119,18 @@ func (a *controlAPI) Follow(_ context.Context, from uint64) (<-chan Event, error
 	return a.coming, a.err
 }
 
-func (a *controlAPI) Reload(ctx context.Context, dryRun bool) (ReloadReport, error) {
+func (a *controlAPI) Reload(ctx context.Context, r ReloadRequest) (ReloadReport, error) {
 	if a.enter != nil {
 		a.enter <- struct{}{}
 		<-a.leave
 	}
-	return ReloadReport{DryRun: dryRun}, a.note("reload %t cancelable %t", dryRun, ctx.Done() != nil)
+	return ReloadReport{DryRun: r.DryRun}, a.note("reload %t cancelable %t", r.DryRun, ctx.Done() != nil)
 }
 
 // patience bounds every wait for something that has to happen.
 const patience = 20 * time.Second
 
-func (a *controlAPI) Upgrade(ctx context.Context) (UpgradeReport, error) {
+func (a *controlAPI) Upgrade(ctx context.Context, _ UpgradeRequest) (UpgradeReport, error) {
 	return UpgradeReport{From: "1", To: "2", PID: 3, Millis: 4, Frozen: 5}, a.note("upgrade cancelable %t", ctx.Done() != nil)
 }
 

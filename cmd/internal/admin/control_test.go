@@ -108,7 +108,7 @@ func TestControlErrors(t *testing.T) {
 			c := NewClient(path)
 			for what, got := range map[string]error{
 				"drain":  second(c.Drain(t.Context(), DrainRequest{Selector: Selector{Region: "a"}})),
-				"reload": second(c.Reload(t.Context(), false)),
+				"reload": second(c.Reload(t.Context(), ReloadRequest{})),
 			} {
 				want := tt.code
 				if what == "reload" {
@@ -161,7 +161,7 @@ func TestControlClient(t *testing.T) {
 		"undrain":  second(c.Undrain(ctx, Selector{Region: "a"}, "ann", "x y")),
 		"routing":  second(c.SetRouting(ctx, RoutingRequest{Registry: "r", Region: "a", On: &on, By: "ann"})),
 		"failback": second(c.Failback(ctx, Selector{Region: "a"}, "ann", "")),
-		"reload":   second(c.Reload(ctx, true)),
+		"reload":   second(c.Reload(ctx, ReloadRequest{DryRun: true})),
 	} {
 		if err != nil {
 			t.Errorf("%s: %v", what, err)

@@ -150,6 +150,9 @@ type ReplicaStatus struct {
 	// Pending is a routing switch that has been decided and not taken effect.
 	Pending *PendingRouting `json:"pending_routing,omitempty"`
 	Drain   *DrainStatus    `json:"drain,omitempty"`
+	// OldAddressesUntil is when caches let go of addresses that the replica had before
+	// they were changed; nil if they have none.
+	OldAddressesUntil *time.Time `json:"old_addresses_until,omitempty"`
 	// Target is the host name that the replica's addresses come from; nil where none
 	// are resolved.
 	Target *TargetStatus `json:"target,omitempty"`

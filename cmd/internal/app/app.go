@@ -86,6 +86,7 @@ type App struct {
 	secondaries  *transfer.Notifier
 	transfers    transfer.Traffic
 	shares       shares
+	caches       caches
 	server       *server.Server
 	certificate  *certificate
 	remote       *remote
@@ -241,9 +242,13 @@ func (a *App) wire(w *World, left *activity.Left) error {
 		return err
 	}
 	a.recallTargets(ctx, w)
+	lost := a.recallServed(ctx, w)
 	a.publish(w)
 	if a.unsaved && a.before == nil {
 		a.saveNow() // or a crash would leave units that nobody knows to belong to this configuration
+	}
+	if err := a.checkAddresses(ctx, w, lost); err != nil {
+		return err
 	}
 	return a.bind(w)
 }
@@ -425,6 +430,10 @@ func (a *App) Start() {
 	a.notifier.Start(a.world.Load().receivers)
 	a.reloading.Unlock()
 	a.admin.Start()
+	if a.before != nil {
+		// Not earlier: had this process failed, the one before would have gone on.
+		a.saveServed(ctx, a.world.Load())
+	}
 	a.server.Start()
 	a.succeed(ctx)
 	w := a.world.Load()
@@ -463,6 +472,7 @@ func (a *App) Stop(ctx context.Context) error {
 	}
 	a.reloading.Lock()
 	a.targets.stop()
+	a.saveServedRest(ctx)
 	a.reloading.Unlock()
 	err = errors.Join(err, a.admin.Stop(ctx))
 	a.background.Wait()

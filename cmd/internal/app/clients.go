@@ -1,6 +1,8 @@
 package app
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"portolan.dev/resolver/decide"
@@ -9,6 +11,7 @@ import (
 // clients is what the query path knows of clients and answers, at one moment.
 type clients struct {
 	entries []unitEntry
+	sorted  bool    // entries are, by registry
 	last    []int64 // Unix seconds of the last answer, by slot
 }
 
@@ -28,11 +31,41 @@ func (a *App) activity() *clients {
 	return act
 }
 
-func (a *clients) lastAnswer(slot uint32) int64 {
-	if int(slot) >= len(a.last) {
-		return 0
+// lastAnswer is when a replica with these slots was last given to a client; the zero
+// time for never.
+func (a *clients) lastAnswer(slots []uint32) (at time.Time) {
+	last := int64(0)
+	for _, slot := range slots {
+		if int(slot) < len(a.last) {
+			last = max(last, a.last[slot])
+		}
 	}
-	return a.last[slot]
+	if last > 0 {
+		at = time.Unix(last, 0)
+	}
+	return at
+}
+
+// of returns the units of a registry.
+func (a *clients) of(registry uint32) []unitEntry {
+	byRegistry := func(u unitEntry, registry uint32) int { return cmp.Compare(u.registry, registry) }
+	if !a.sorted {
+		slices.SortFunc(a.entries, func(u, v unitEntry) int { return byRegistry(u, v.registry) })
+		a.sorted = true
+	}
+	first, _ := slices.BinarySearchFunc(a.entries, registry, byRegistry)
+	end, _ := slices.BinarySearchFunc(a.entries, registry+1, byRegistry)
+	return a.entries[first:end]
+}
+
+// active counts the units that were given a replica within the last idle seconds.
+func (a *clients) active(registry uint32, region uint8, now time.Time, idle uint32) (n int) {
+	for _, u := range a.of(registry) {
+		if u.entry.Region == region && int64(u.entry.LastSeen)+int64(idle) >= now.Unix() {
+			n++
+		}
+	}
+	return n
 }
 
 // holdQuestion is about whom a drain's clients would be held for.
@@ -44,8 +77,8 @@ type holdQuestion struct {
 // held counts the units that are held on a replica, or would be if they asked now.
 func (a *clients) held(registry uint32, region uint8, q holdQuestion) int {
 	n := 0
-	for _, u := range a.entries {
-		if u.registry == registry && u.entry.Region == region && q.mayBeGiven(u.entry) {
+	for _, u := range a.of(registry) {
+		if u.entry.Region == region && q.mayBeGiven(u.entry) {
 			n++
 		}
 	}

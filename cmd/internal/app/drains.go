@@ -7,6 +7,7 @@ import (
 
 	"portolan.dev/cmd/internal/admin"
 	"portolan.dev/cmd/internal/availability"
+	"portolan.dev/cmd/internal/cached"
 	"portolan.dev/resolver/compile"
 )
 
@@ -118,14 +119,15 @@ func (a *App) drainStatuses(c *availability.Configuration, members []compile.Mem
 const keptLonger = 3 * time.Second
 
 // drainStatus says how far the drain of a replica has come; d is nil without one.
+//
+// It is safe once no client is held and the last answer that named the replica, given
+// with the longest TTL that a cache may still go by, has expired everywhere; and once
+// that is so of addresses that it has no more.
 func (a *App) drainStatus(c *availability.Configuration, m compile.Member, d *availability.Drain, activity *clients) admin.DrainStatus {
 	s := c.Compiled.Snapshot
 	r := &s.Registries[m.Registry]
 	st := admin.DrainStatus{Registry: r.Key, Region: s.Regions[m.Region].Label, TTL: r.TTL}
-	if last := activity.lastAnswer(s.Replicas[s.ReplicaNumber(m.Registry, m.Region)].Slot); last > 0 {
-		at := time.Unix(last, 0)
-		st.LastAnswer = &at
-	}
+	st.LastAnswer = optional(activity.lastAnswer(a.slots.Of(r.Name, st.Region)))
 	if d == nil {
 		return st
 	}
@@ -138,39 +140,76 @@ func (a *App) drainStatus(c *availability.Configuration, m compile.Member, d *av
 	}
 	st.Drained, st.EffectiveAt, st.By, st.Reason = true, d.EffectiveAt, d.By, d.Reason
 	st.Deadline, st.Until, st.LastResort = optional(d.Deadline), optional(d.Until), d.LastResort
-	ttl := time.Duration(r.TTL) * time.Second
-	st.Bound = d.HoldsEnd.Add(ttl + keptLonger)
+	past, _ := a.caches.of(r.Name)
+	old := oldAddresses(&past, st.Region, now)
+	st.OldAddressesUntil = upcoming(old, now)
+	expired := func(last time.Time) time.Time {
+		return latest(past.Global.Expires(last, r.TTL).Add(keptLonger), old)
+	}
+	st.Bound = expired(lastPossible(d))
 	if now.Before(d.HoldsEnd) && !d.Now {
 		st.Held = activity.held(r.Number, s.Stable[m.Region], holdQuestion{
 			now: now, effective: d.EffectiveAt, policy: r.Policy,
 		})
 	}
-	if st.Held == 0 && d.InForce && !d.LastResort {
-		safe := a.lastGiven(&st, now).Add(ttl + keptLonger)
-		if bound := st.Bound; safe.After(bound) && (st.LastAnswer == nil || st.LastAnswer.Before(d.HoldsEnd)) {
-			safe = bound
-		}
+	published := !s.Live[m.Registry].Masks().Routed.Has(m.Region)
+	if st.Held == 0 && d.InForce && published && !d.LastResort {
+		safe := expired(a.lastGiven(d, st.LastAnswer, now))
 		st.SafeAt, st.Safe = &safe, !now.Before(safe)
 	}
 	return st
 }
 
-// lastGiven is when a drained replica was last given to a client, as far as that
-// is known: an answer before the server's start is assumed at the start, or at the last
-// moment of the process before it, and one that is under way now was given now.
-func (a *App) lastGiven(d *admin.DrainStatus, now time.Time) time.Time {
+// lastPossible is the last moment at which a drain lets a replica be given to a client,
+// unless none works but it.
+func lastPossible(d *availability.Drain) time.Time {
+	return latest(d.HoldsEnd, d.EffectiveAt.Add(availability.PublishedBy))
+}
+
+// lastGiven is when a drained replica that nobody is held on was last given to a client:
+// at the last answer that was counted. Answers before the server's start are assumed at
+// the start, or at the last moment of the process before it; and until the drain has
+// reached all that answer and has had the time to be counted, one is assumed then.
+func (a *App) lastGiven(d *availability.Drain, counted *time.Time, now time.Time) time.Time {
+	if settled := d.EffectiveAt.Add(availability.PublishedBy); now.Before(settled) {
+		return settled
+	}
 	last := a.served(now)
-	if d.LastAnswer != nil && d.LastAnswer.After(last) {
-		last = *d.LastAnswer
+	if possible := lastPossible(d); possible.Before(last) {
+		last = possible
 	}
-	if last.Before(d.EffectiveAt) {
-		// Until then it was given to anybody; the counters may lag by one batch.
-		last = d.EffectiveAt
-	}
-	if last.After(now) {
-		last = now
+	if counted != nil {
+		last = latest(last, *counted)
 	}
 	return last
+}
+
+// oldAddresses is when caches let go of addresses that a replica has no more; zero if
+// there are none.
+func oldAddresses(past *cached.Record, region string, now time.Time) time.Time {
+	p := past.Find(region)
+	switch {
+	case p == nil || p.Until.IsZero():
+		return time.Time{}
+	case p.Until.Equal(cached.Open): // another process still answers them
+		return past.Released(now).Add(keptLonger)
+	}
+	return p.Until.Add(keptLonger)
+}
+
+// upcoming is a moment that is still to come; nil if it is not.
+func upcoming(at, now time.Time) *time.Time {
+	if !at.After(now) {
+		return nil
+	}
+	return &at
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // served is since when this process alone answers.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"portolan.dev/cmd/internal/admin"
 	"portolan.dev/cmd/internal/app"
 )
 
@@ -78,7 +79,7 @@ func BenchmarkReload(b *testing.B) {
 			if err := os.WriteFile(changed, []byte(other), 0o600); err != nil {
 				b.Fatal(err)
 			}
-			report, err := a.Reload(b.Context(), false)
+			report, err := a.Reload(b.Context(), admin.ReloadRequest{})
 			if err != nil || len(report.Registries) != 1 {
 				b.Fatalf("%+v: %v", report, err)
 			}

@@ -101,6 +101,20 @@ func (g *gate) Targets(ctx context.Context) ([]ledger.Target, time.Time, error) 
 	return g.store.Targets(ctx)
 }
 
+// PutServed implements [ledger.Served].
+func (g *gate) PutServed(ctx context.Context, record []byte) error {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.store.PutServed(ctx, record)
+}
+
+// Served implements [ledger.Served].
+func (g *gate) Served(ctx context.Context) ([]byte, time.Time, error) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.store.Served(ctx)
+}
+
 // Close implements [ledger.Store].
 func (g *gate) Close() error {
 	g.mu.RLock()

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"portolan.dev/cmd/internal/admin"
 	"portolan.dev/cmd/internal/availability"
 	"portolan.dev/cmd/internal/handover"
 	"portolan.dev/cmd/internal/version"
@@ -76,7 +77,7 @@ func (p *predecessor) inherit() error {
 
 // fail tells the process before why this one cannot serve.
 func (p *predecessor) fail(err error) {
-	_ = p.channel.Send(handover.Failed, failure{err.Error()}, nil) // it learns of the end in any case
+	_ = p.channel.Send(handover.Failed, failure{err.Error(), errors.Is(err, admin.ErrRefused)}, nil) // it learns of the end in any case
 	_ = p.channel.Close()
 }
 
@@ -221,6 +222,7 @@ func (a *App) beforeIsQuiet() {
 		a.availability.Inherit(left)
 		dropNotes(files)
 	}
+	a.settleServed(context.Background())
 	if a.shared == nil {
 		return
 	}

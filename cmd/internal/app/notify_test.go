@@ -131,7 +131,7 @@ func TestNotify(t *testing.T) {
 	})
 
 	s.write(t, base+receivers(toAll, toNobody))
-	report, err := s.Reload(t.Context(), false)
+	report, err := s.Reload(t.Context(), admin.ReloadRequest{})
 	if err != nil || !slices.Contains(report.Changes, "receivers of notifications: 0 added, 1 removed, 0 changed") {
 		t.Errorf("%+v, %v", report, err)
 	}

@@ -12,11 +12,12 @@ import (
 )
 
 // Reload implements [admin.API]: it reads configuration and location data again
-// and serves them, or with dryRun only says what that would change. On error
-// nothing has changed, and the error says what to mend. Listeners, the metrics
+// and serves them, or in a dry run only says what that would change. On error
+// nothing has changed, and the error says what to mend. It is refused, unless it is
+// forced, where active clients would lose the addresses of their replica. Listeners, the metrics
 // address, the admin socket and the state folder are those of the start: a change
 // of them is reported and takes a restart. What operators have decided stays.
-func (a *App) Reload(ctx context.Context, dryRun bool) (admin.ReloadReport, error) {
+func (a *App) Reload(ctx context.Context, r admin.ReloadRequest) (admin.ReloadReport, error) {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
 	if a.stopped.Load() {
@@ -30,21 +31,32 @@ func (a *App) Reload(ctx context.Context, dryRun bool) (admin.ReloadReport, erro
 	var err error
 	behind(func() { next, err = a.build(old) })
 	if err != nil {
-		if !dryRun {
+		if !r.DryRun {
 			a.metrics.reloaded(false, a.o.Now(), a.o.Now().Sub(begin))
 		}
 		return admin.ReloadReport{}, fmt.Errorf("reload: %w%s", err, sandbox.Hint(a.confined, err.Error()))
 	}
 	report := a.compare(old, next)
-	report.DryRun = dryRun
-	if !dryRun {
+	report.DryRun = r.DryRun
+	used := noteReaddressed(&report, a.readdressed(old, next))
+	refused := refuseAddresses(used, "reload")
+	switch {
+	case r.Force || refused == nil:
+	case r.DryRun:
+		report.Refused = refused.Error()
+	default:
+		a.metrics.reloaded(false, a.o.Now(), a.o.Now().Sub(begin))
+		return admin.ReloadReport{}, fmt.Errorf("reload: %w", refused)
+	}
+	if !r.DryRun {
+		a.warnAddresses(ctx, used)
 		// ---- Nothing below can fail. Above, nothing live has been touched. ----
 		a.targets.stop()
 		a.notifier.Set(next.receivers) // before the events of this reload
 		a.noteReload(old, next)
 		a.takeUnits(old, next)
 		a.saveNow()
-		a.publishLocked(next)
+		a.overtake(context.WithoutCancel(ctx), old, next, func() { a.publishLocked(next) })
 		a.shareDescriptors(next)
 		if a.cancel != nil {
 			a.targets.start(context.WithoutCancel(ctx)) // ended by the next reload or by Stop

@@ -24,6 +24,7 @@ import (
 	"github.com/maxmind/mmdbwriter/mmdbtype"
 	"github.com/miekg/dns"
 
+	"portolan.dev/cmd/internal/admin"
 	"portolan.dev/cmd/internal/app"
 	"portolan.dev/geo"
 	"portolan.dev/geo/embedded"
@@ -208,7 +209,7 @@ func (s *server) stop(tb testing.TB) {
 
 // tryReload reloads in earnest and gives the error alone.
 func (s *server) tryReload(ctx context.Context) error {
-	_, err := s.Reload(ctx, false)
+	_, err := s.Reload(ctx, admin.ReloadRequest{})
 	return err
 }
 

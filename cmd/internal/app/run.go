@@ -11,6 +11,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"portolan.dev/cmd/internal/admin"
 	"portolan.dev/cmd/internal/sandbox"
 )
 
@@ -57,12 +58,12 @@ func (a *App) Run(ctx context.Context) error {
 		case next := <-a.successor:
 			return a.leave(next, term)
 		case <-usr2:
-			a.background.Go(func() { _, _ = a.Upgrade(ctx) }) // says itself what is wrong
+			a.background.Go(func() { _, _ = a.Upgrade(ctx, admin.UpgradeRequest{}) }) // says itself what is wrong
 			continue
 		case <-hup:
 			a.tell(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
 		}
-		if _, err := a.Reload(ctx, false); err != nil {
+		if _, err := a.Reload(ctx, admin.ReloadRequest{}); err != nil {
 			for _, line := range Lines(err) {
 				a.log.ErrorContext(ctx, "reload failed; serving goes on unchanged", "error", line+sandbox.Hint(a.confined, line))
 			}

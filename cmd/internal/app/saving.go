@@ -98,6 +98,7 @@ func (a *App) keepSaving(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-again.C:
+			a.keepServedSaved(ctx)
 			// Nothing else may be written for long: that the ledger can be again would not
 			// be known.
 			if a.record.err() != nil {

@@ -107,6 +107,9 @@ func (a *App) replicaStatus(c *availability.Configuration, m compile.Member, act
 			rs.Pending.Routed = *d.Next.Routing
 		}
 	}
+	past, _ := a.caches.of(r.Name)
+	now := a.o.Now()
+	rs.OldAddressesUntil = upcoming(oldAddresses(&past, rs.Region, now), now)
 	if d.Drain != nil {
 		drain := a.drainStatus(current, m, d.Drain, act)
 		rs.Drain, rs.Held = &drain, drain.Held

@@ -39,6 +39,8 @@ type hello struct {
 	Secret  wire.CookieSecret `json:"secret"`
 	// Kept says that a service manager has opened the sockets and keeps them open.
 	Kept bool `json:"kept,omitempty"`
+	// Force lets the next process serve even if active clients lose addresses by it.
+	Force bool `json:"force,omitempty"`
 }
 
 // socket says what a socket that comes with the message serves.
@@ -69,6 +71,8 @@ type stream struct {
 // failure is why the next process cannot serve.
 type failure struct {
 	Error string `json:"error"`
+	// Refused says that it could, and does not because of the clients.
+	Refused bool `json:"refused,omitempty"`
 }
 
 // successor is the next process, as this one sees it.
@@ -83,9 +87,9 @@ type successor struct {
 // this process, has it load, restore and prove itself, and gives it the sockets, the
 // ledger, and what there is besides. Until the other one serves this one does; and
 // goes on if anything fails. After it [App.Run] returns once the last connection is done.
-func (a *App) Upgrade(ctx context.Context) (admin.UpgradeReport, error) {
+func (a *App) Upgrade(ctx context.Context, r admin.UpgradeRequest) (admin.UpgradeReport, error) {
 	begin := a.o.Now()
-	next, frozen, err := a.upgrade(ctx)
+	next, frozen, err := a.upgrade(ctx, r.Force)
 	if err != nil {
 		err = fmt.Errorf("upgrade: %w%s", err, a.hint(err))
 		a.log.ErrorContext(ctx, "upgrade failed; serving goes on unchanged", "error", err)
@@ -100,7 +104,7 @@ func (a *App) Upgrade(ctx context.Context) (admin.UpgradeReport, error) {
 	}, nil
 }
 
-func (a *App) upgrade(ctx context.Context) (_ *successor, frozen time.Duration, err error) {
+func (a *App) upgrade(ctx context.Context, force bool) (_ *successor, frozen time.Duration, err error) {
 	if os.Getpid() == 1 {
 		return nil, 0, fmt.Errorf("%w: with process 1 its container ends: start a new container instead", admin.ErrRefused)
 	}
@@ -125,7 +129,7 @@ func (a *App) upgrade(ctx context.Context) (_ *successor, frozen time.Duration, 
 			next.kill()
 		}
 	}()
-	if err := a.introduce(next); err != nil {
+	if err := a.introduce(next, force); err != nil {
 		return nil, 0, err
 	}
 	if _, err := next.await(ctx, handover.Loaded, loadPatience); err != nil {
@@ -176,8 +180,8 @@ func ofThisProcess(variable string) bool {
 
 // introduce sends the next process what it needs to know before it loads, and all
 // sockets.
-func (a *App) introduce(next *successor) error {
-	if err := next.say(handover.Hello, hello{version.Version(), a.confined, a.secret, a.kept}, nil); err != nil {
+func (a *App) introduce(next *successor, force bool) error {
+	if err := next.say(handover.Hello, hello{version.Version(), a.confined, a.secret, a.kept, force}, nil); err != nil {
 		return err
 	}
 	sockets, err := a.server.Sockets()
@@ -214,6 +218,7 @@ func (a *App) handOver(ctx context.Context, next *successor) (err error) {
 	if err := a.saveHolds(ctx); err != nil {
 		return err
 	}
+	a.saveServedRest(ctx)
 	if a.shared != nil {
 		if err := a.shared.Lend(); err != nil {
 			return err
@@ -234,6 +239,8 @@ func (a *App) handOver(ctx context.Context, next *successor) (err error) {
 		if a.shared != nil {
 			err = errors.Join(err, a.shared.Back())
 		}
+		a.caches.forget() // the other one may have saved what it was about to serve
+		a.saveServed(context.WithoutCancel(ctx), a.world.Load())
 	}()
 	if err != nil {
 		return err
@@ -282,7 +289,11 @@ func (s *successor) await(ctx context.Context, k handover.Kind, patience time.Du
 		if err := m.Decode(&f); err != nil {
 			return m, err
 		}
-		return m, fmt.Errorf("the next process: %s", f.Error)
+		err := fmt.Errorf("the next process: %s", f.Error)
+		if f.Refused {
+			err = refusal{err, admin.ErrRefused}
+		}
+		return m, err
 	case err == nil:
 		m.Close()
 		return m, fmt.Errorf("the next process said %q instead of %q", m.Kind, k)

@@ -113,7 +113,7 @@ func (r *rig) churns(ctx context.Context, a *responder) ([]churning, error) {
 		{what: "nothing happens", p: p},
 		{what: "it reloads", p: p, count: reloads.Load, disturb: func(ctx context.Context) error {
 			reloads.Add(1)
-			_, err := client.Reload(ctx, false)
+			_, err := client.Reload(ctx, admin.ReloadRequest{})
 			return err
 		}},
 		{what: "it loads other location data", p: p, count: swaps.Load, disturb: func(ctx context.Context) error {
@@ -124,7 +124,7 @@ func (r *rig) churns(ctx context.Context, a *responder) ([]churning, error) {
 			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 				return err
 			}
-			_, err := client.Reload(ctx, false)
+			_, err := client.Reload(ctx, admin.ReloadRequest{})
 			return err
 		}},
 		{what: fmt.Sprintf("%d replicas flap, ten times a second each", flapping), p: flap, count: a.flaps.Load},

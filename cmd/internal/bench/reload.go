@@ -46,7 +46,7 @@ func (r *rig) reloads(ctx context.Context, registries, regions, probePort int, i
 			return 0, err
 		}
 		begin := r.now()
-		if _, err := client.Reload(ctx, false); err != nil {
+		if _, err := client.Reload(ctx, admin.ReloadRequest{Force: true}); err != nil {
 			return 0, err
 		}
 		if !r.until(ctx, patience, func() bool {

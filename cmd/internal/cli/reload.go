@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,7 +15,7 @@ import (
 
 func (e *env) reload() *cobra.Command {
 	var server target
-	var dry bool
+	var r admin.ReloadRequest
 	var out format
 	cmd := &cobra.Command{
 		Use:   "reload",
@@ -24,11 +25,16 @@ what changed, which share of the located addresses has another nearest replica,
 and which share of the recent queries. If anything is wrong nothing changes, every
 fault is printed, and the exit code is 1. Drains and routing switches stay.
 
-With --dry-run it only says what would change.`,
+Clients in the middle of a push would break off if their replica lost its addresses
+or was removed: unless forced, that is refused (exit code 3) as long as the replica
+has active clients and is not drained. Drain it, wait until that is safe, change the
+configuration, reload, and undrain it.
+
+With --dry-run it only says what would change, and whether it would be refused.`,
 		Example: "  portolan reload --dry-run && portolan reload",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := server.client().Reload(cmd.Context(), dry)
+			report, err := server.client().Reload(cmd.Context(), r)
 			if st, ok := errors.AsType[*admin.StatusError](err); ok && st.Code == http.StatusUnprocessableEntity {
 				fmt.Fprintln(e.err, st.Text) // a fault a line
 				return errors.New("the configuration does not load: nothing has changed")
@@ -36,16 +42,17 @@ With --dry-run it only says what would change.`,
 			if err != nil {
 				return err
 			}
-			return out.print(e.out, r, func(w io.Writer) { reloadTable(w, &r) })
+			return out.print(e.out, report, func(w io.Writer) { reloadTable(w, &report, e.now()) })
 		},
 	}
 	server.flags(e, cmd)
 	outputFlag(cmd, &out)
-	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what would change")
+	cmd.Flags().BoolVar(&r.DryRun, "dry-run", false, "only say what would change")
+	cmd.Flags().BoolVar(&r.Force, "force", false, "even if active clients lose the addresses of their replica: pushes break")
 	return cmd
 }
 
-func reloadTable(w io.Writer, r *admin.ReloadReport) {
+func reloadTable(w io.Writer, r *admin.ReloadReport, now time.Time) {
 	verb, gets := "moved", "is"
 	if r.DryRun {
 		verb, gets = "would move", "would be"
@@ -59,6 +66,13 @@ func reloadTable(w io.Writer, r *admin.ReloadReport) {
 	if more := len(r.Registries) + r.RegistriesLeftOff - shownRegistries; more > 0 {
 		fmt.Fprintf(w, "  and %d more\n", more)
 	}
+	shown := r.Readdressed[:min(len(r.Readdressed), shownRegistries)]
+	for i := range shown {
+		fmt.Fprintf(w, "  %s\n", readdressed(&shown[i], now))
+	}
+	if more := len(r.Readdressed) - len(shown) + r.ReaddressedLeftOff; more > 0 {
+		fmt.Fprintf(w, "  and %d more that lose addresses\n", more)
+	}
 	if len(r.Changes) == 0 {
 		fmt.Fprintln(w, "nothing differs")
 	}
@@ -66,11 +80,28 @@ func reloadTable(w io.Writer, r *admin.ReloadReport) {
 	if len(r.Restart) > 0 {
 		fmt.Fprintf(w, "takes a restart: %s\n", strings.Join(r.Restart, ", "))
 	}
+	if r.Refused != "" {
+		fmt.Fprintf(w, "would be %s\n", r.Refused)
+	}
 	fmt.Fprintf(w, "generation %s %d, in %d ms\n", gets, r.Generation, r.Millis)
 }
 
 // shownRegistries is how many registries are shown one by one; -o json has more.
 const shownRegistries = 20
+
+// readdressed says in one line who uses a replica that loses addresses, and for how long
+// caches have them.
+func readdressed(r *admin.Readdressed, now time.Time) string {
+	what := "loses addresses"
+	if r.Removed {
+		what = "is removed"
+	}
+	who := fmt.Sprintf("%d active clients", r.Clients)
+	if r.LastAnswer != nil {
+		who = "last given to a client at " + clock(*r.LastAnswer, now)
+	}
+	return fmt.Sprintf("%s %s %s: %s; caches may have the old ones until %s", r.Registry, r.Region, what, who, clock(r.OldAddressesUntil, now))
+}
 
 // registryChange says in one line how a registry differs.
 func registryChange(c *admin.RegistryChange, verb string) string {

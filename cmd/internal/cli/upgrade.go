@@ -13,6 +13,7 @@ import (
 func (e *env) upgrade() *cobra.Command {
 	var server target
 	var out format
+	var request admin.UpgradeRequest
 	cmd := &cobra.Command{
 		Use:   "upgrade",
 		Short: "Give the place of the running server to the program on disk",
@@ -22,11 +23,13 @@ state of probes and counters. The new process loads, restores and asks itself be
 the old one stops answering, so that no query is lost. If it fails at any of that, the
 old one goes on, the exit code is 1, and the reason is printed and logged.
 
-The new process reads the configuration anew. SIGUSR2 does the same.`,
+The new process reads the configuration anew, and as a reload it is refused (exit code
+3), unless forced, if active clients would lose the addresses of their replica. SIGUSR2
+does the same.`,
 		Example: "  apt-get install portolan && portolan upgrade",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := server.client().Upgrade(cmd.Context())
+			r, err := server.client().Upgrade(cmd.Context(), request)
 			if err != nil {
 				return err
 			}
@@ -35,6 +38,7 @@ The new process reads the configuration anew. SIGUSR2 does the same.`,
 	}
 	server.flags(e, cmd)
 	outputFlag(cmd, &out)
+	cmd.Flags().BoolVar(&request.Force, "force", false, "even if active clients lose the addresses of their replica: pushes break")
 	return cmd
 }
 

@@ -160,20 +160,28 @@ func (a *verbsAPI) Events(_ context.Context, q admin.EventQuery) ([]admin.Event,
 
 func (a *verbsAPI) Follow(context.Context, uint64) (<-chan admin.Event, error) { return a.coming, nil }
 
-func (a *verbsAPI) Reload(_ context.Context, dryRun bool) (admin.ReloadReport, error) {
+func (a *verbsAPI) Reload(_ context.Context, r admin.ReloadRequest) (admin.ReloadReport, error) {
+	var refused string
+	if r.DryRun {
+		refused = "refused: clients would lose addresses"
+	}
 	return admin.ReloadReport{
-		DryRun: dryRun, Changes: []string{"registries: 1 added, 0 removed, 2 changed"}, MovedCells: 0.012, MovedQueries: 0.5,
+		DryRun: r.DryRun, Refused: refused, Readdressed: []admin.Readdressed{
+			{Registry: "c", Region: "eastus", Clients: 12, InUse: true, OldAddressesUntil: at(5 * time.Minute)},
+			{Registry: "a", Region: "westus", Removed: true, LastAnswer: new(at(-time.Hour)), OldAddressesUntil: at(0)},
+		}, ReaddressedLeftOff: 30,
+		Changes: []string{"registries: 1 added, 0 removed, 2 changed"}, MovedCells: 0.012, MovedQueries: 0.5,
 		Registries: []admin.RegistryChange{
 			{Registry: "a", Change: "changed", Settings: true, Added: []string{"eastus"}, Removed: []string{"westus", "japaneast"}, MovedCells: 0.25},
 			{Registry: "b", Change: "added"},
 			{Registry: "c", Change: "changed", Changed: []string{"eastus"}},
 		},
 		Restart: []string{"server", "admin"}, Generation: 4, Millis: 120,
-	}, a.note("reload dry %t", dryRun)
+	}, a.note("reload dry %t force %t", r.DryRun, r.Force)
 }
 
-func (a *verbsAPI) Upgrade(context.Context) (admin.UpgradeReport, error) {
-	return admin.UpgradeReport{From: "1.2", To: "1.3", PID: 4711, Millis: 1900, Frozen: 210}, a.note("upgrade")
+func (a *verbsAPI) Upgrade(_ context.Context, r admin.UpgradeRequest) (admin.UpgradeReport, error) {
+	return admin.UpgradeReport{From: "1.2", To: "1.3", PID: 4711, Millis: 1900, Frozen: 210}, a.note("upgrade force %t", r.Force)
 }
 
 // verbsServer serves api until the test ends, and returns its socket.

@@ -54,9 +54,9 @@ func TestVerbsPrint(t *testing.T) {
 		},
 		{"events-json", "events --since 2026-02-01 -o json", `events {Registry: Region:} kind "" since 2026-02-01T00:00:00Z limit 0`},
 		{"explain", "explain myregistry --client 192.0.2.7", "explain myregistry 192.0.2.0/24"},
-		{"reload", "reload", "reload dry false"},
-		{"reload-dry", "reload --dry-run", "reload dry true"},
-		{"reload-json", "reload -o json", "reload dry false"},
+		{"reload", "reload", "reload dry false force false"},
+		{"reload-dry", "reload --dry-run", "reload dry true force false"},
+		{"reload-json", "reload -o json --force", "reload dry false force true"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			api := &verbsAPI{drains: [][]admin.DrainStatus{{verbsDrain("eastus")}}}

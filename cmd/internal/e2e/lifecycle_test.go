@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -108,7 +110,14 @@ func TestReload(t *testing.T) {
 	// Back, while somebody asks all the time.
 	s.configure(t, minimal)
 	at = s.log.len()
-	s.signal(syscall.SIGHUP)
+	admin := s.operator(t)
+	var back sync.WaitGroup
+	defer back.Wait()
+	back.Go(func() { // forced: who has asked is led to the address that goes
+		if code, text := admin.post("/v1/reload", fields{"force": true}); code != http.StatusOK {
+			t.Errorf("reload: %d %s", code, text)
+		}
+	})
 	for asked := 0; s.log.line(at, "msg=reloaded") == "" || asked < 100; asked++ {
 		m := s.client().ask(t, question("myregistry.example.io", "A", subnet(seattle)))
 		if got := addresses(m); len(got) != 1 || got[0] != "192.0.2.77" && got[0] != "192.0.2.10" {
