@@ -8,6 +8,7 @@ import (
 	"github.com/miekg/dns"
 
 	"portolan.dev/resolver"
+	"portolan.dev/resolver/wire"
 )
 
 // The clock on the wall is set, to either side, and by more than anybody tolerates. What
@@ -28,8 +29,9 @@ func TestWhatOthersCheckIsByTheWallClock(t *testing.T) {
 				t.Errorf("%s, want %s as of a server whose clock is right", given, got)
 			}
 			s.s.Wall.Set(ahead)
+			s.s.Cookies = &wire.CookieKeys{Active: wire.CookieSecret{1, 2, 3}, Enforce: true}
 			got := s.answer(resolver.UDP, with("example.io.", dns.TypeSOA, cookie(given)), from, now)
-			if c, ok := option[*dns.EDNS0_COOKIE](got); !ok || c.Cookie != given {
+			if c, ok := option[*dns.EDNS0_COOKIE](got); !ok || c.Cookie != given || got.Rcode != dns.RcodeSuccess {
 				t.Errorf("a cookie is not good any more when it was given: %v", got)
 			}
 		})
