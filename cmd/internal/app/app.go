@@ -35,6 +35,9 @@ import (
 type Options struct {
 	Source
 	Log *slog.Logger
+	// Elapsed is how much time has passed since some moment, by a clock that nobody can
+	// set; nil for what the monotonic reading of Now says.
+	Elapsed func() time.Duration
 	// Resolvers are asked for the addresses of target host names, as "ip:port";
 	// empty means those of the system.
 	Resolvers []string
@@ -62,7 +65,9 @@ type App struct {
 	counts          *rrl.Table
 	secret          wire.CookieSecret // of this process, for cookies without a file
 	clock           *clock
-	panics, sockets quiet // lines that could fill the log
+	wall            resolver.Wall // of all snapshots, as clock sets it
+	resave          chan struct{} // holds a token when what is saved is of another clock
+	panics, sockets quiet         // lines that could fill the log
 
 	// Long-lived: made by New, ended by Stop.
 	resolver     *resolver.Resolver
@@ -98,16 +103,17 @@ type App struct {
 // New loads, compiles and binds: after it, nothing that can fail is left to do.
 // The sockets are open but unread until [App.Start]. On error nothing stays open.
 func New(o Options) (*App, error) {
-	steady := newClock(o.Now)
+	steady := newClock(o.Now, o.Elapsed, o.Log)
 	o.Now = steady.now
 	o.Cache = new(config.Cache)
 	a := &App{
 		clock: steady,
 		o:     o, log: o.Log, slots: compile.NewSlots(), numbering: compile.NewNumbering(),
-		started: o.Now(), confined: "off",
+		resave: make(chan struct{}, 1), confined: "off",
 		counts:    rrl.NewTable(countsSize, rand.Uint64()), //nolint:gosec // spoils guessing, guards no secret
 		successor: make(chan *successor, 1),
 	}
+	steady.stepped = a.clockWasSet
 	a.ending, a.end = context.WithCancel(context.Background())
 	if o.Before != nil {
 		a.o.Sockets = new(handover.Sockets)
@@ -167,7 +173,10 @@ func (a *App) dismiss() {
 // left in memory.
 func (a *App) wire(w *World, left *activity.Left) error {
 	ctx := context.Background()
-	state, err := a.record.store.State(ctx)
+	saved := a.loadHolds(ctx)
+	a.goOn(ctx, saved, left)
+	a.started = a.o.Now()
+	state, err := a.record.state(ctx)
 	if err != nil {
 		return err
 	}
@@ -189,7 +198,7 @@ func (a *App) wire(w *World, left *activity.Left) error {
 		state.Apply(noted[i])
 	}
 	a.availability = availability.New(availability.Options{
-		Log: a.log, Now: a.o.Now, Ledger: a.record, Note: a.noting(), Save: a.saveNow,
+		Log: a.log, Now: a.o.Now, Stamp: a.clock.text, Ledger: a.record, Note: a.noting(), Save: a.saveNow,
 	}, a.monitor, state, append(recent, noted...))
 	if a.availability.Queue(noted); len(noted) > 0 {
 		a.availability.Flush(ctx)
@@ -208,7 +217,7 @@ func (a *App) wire(w *World, left *activity.Left) error {
 		}
 	}
 	a.notifier = a.newNotifier(last)
-	if err := a.recall(ctx, w, left); err != nil {
+	if err := a.recall(w, saved, left); err != nil {
 		return err
 	}
 	a.recallTargets(ctx, w)
@@ -234,7 +243,7 @@ func (a *App) build(previous *World) (*World, error) {
 		Compiled: w.Compiled, Grace: w.Config.State.Grace, Sum: w.sum,
 		Manual: func(registry int) bool { return w.said.registries[registry].manualFailback },
 	}
-	w.Compiled.Snapshot.Holds = a.holds
+	w.Compiled.Snapshot.Holds, w.Compiled.Snapshot.Wall = a.holds, &a.wall
 	if t := w.Compiled.Transfers; t != nil {
 		t.Share(&a.transfers, w.Config.Server.TCP.Transfers)
 	}
@@ -287,12 +296,12 @@ func (a *App) recentEvents(ctx context.Context, w *World) []ledger.Event {
 // served: a drain that was forgotten would be worse.
 func (a *App) openRecord(w *World) error {
 	path := filepath.Join(w.Config.State.Dir, "ledger.db")
-	open := func() (ledger.Store, error) { return ledger.Open(path, ledger.Options{Now: a.o.Now}) }
+	open := func() (ledger.Store, error) { return ledger.Open(path, ledger.Options{Now: a.clock.wall}) }
 	store, err := open()
 	if err != nil {
 		return err
 	}
-	a.record = &record{store: &gate{store: store, open: open}, log: a.log}
+	a.record = &record{store: &gate{store: store, open: open}, clock: a.clock, log: a.log}
 	return nil
 }
 
@@ -385,7 +394,7 @@ func (a *App) Start() {
 	a.background.Go(func() { a.monitor.Run(ctx) })
 	a.background.Go(func() { a.availability.Run(ctx) })
 	a.background.Go(func() { a.secondaries.Run(ctx) })
-	a.background.Go(func() { a.clock.run(ctx, a.log) })
+	a.background.Go(func() { a.clock.run(ctx) })
 	a.background.Go(func() { a.given.run(ctx) })
 	a.background.Go(func() { a.keepSaving(ctx) })
 	a.background.Go(func() { a.shares.run(ctx, a.slots.Len, func() []uint64 { return a.resolver.Totals().Answers }) })

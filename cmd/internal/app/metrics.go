@@ -90,7 +90,7 @@ func newMetrics(a *App) *metrics {
 		badProxy:      desc("proxy_header_errors_total", "Connections and datagrams of a load balancer without a good PROXY header."),
 		badSource:     desc("datagrams_unanswerable_total", "Datagrams from port 0, to which nothing can be sent."),
 		panics:        desc("panics_total", "Queries that the server could not take and dropped: faults of it, to be reported."),
-		clockAhead:    desc("clock_ahead_seconds", "How far the clock of the system is ahead of that of the server, which never jumps."),
+		clockAhead:    desc("clock_ahead_seconds", "How far the clock of the system is ahead of that of the server, which nobody can set: a change is a step of the former."),
 		probeLate:     desc("probe_lateness_seconds", "How late the schedule of probes has lately run."),
 
 		targets: desc("targets", "Replicas whose addresses are resolved from a target: fresh, stale (served on though past their TTL), or unresolved.", "state"),
@@ -113,7 +113,7 @@ func newMetrics(a *App) *metrics {
 	m.registry.MustRegister(build, m.probeTime, m.probeResults, m.reloadOK, m.reloadAt, m.reloadTook, m.reloads, m,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.reloadOK.Set(1)
-	m.reloadAt.Set(seconds(a.o.Now()))
+	m.reloadAt.Set(seconds(a.clock.wall()))
 	return m
 }
 

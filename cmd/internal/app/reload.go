@@ -31,7 +31,7 @@ func (a *App) Reload(ctx context.Context, dryRun bool) (admin.ReloadReport, erro
 	behind(func() { next, err = a.build(old) })
 	if err != nil {
 		if !dryRun {
-			a.metrics.reloaded(false, a.o.Now(), a.o.Now().Sub(begin))
+			a.metrics.reloaded(false, a.clock.wall(), a.o.Now().Sub(begin))
 		}
 		return admin.ReloadReport{}, fmt.Errorf("reload: %w%s", err, sandbox.Hint(a.confined, err.Error()))
 	}
@@ -47,7 +47,7 @@ func (a *App) Reload(ctx context.Context, dryRun bool) (admin.ReloadReport, erro
 		if a.cancel != nil {
 			a.targets.start(context.WithoutCancel(ctx)) // ended by the next reload or by Stop
 		}
-		a.metrics.reloaded(true, a.o.Now(), a.o.Now().Sub(begin))
+		a.metrics.reloaded(true, a.clock.wall(), a.o.Now().Sub(begin))
 		a.log.InfoContext(ctx, "reloaded", "took", a.o.Now().Sub(begin).Round(time.Millisecond), "changes", report.Changes,
 			"moved_cells", report.MovedCells, "generation", next.Compiled.Snapshot.Generation)
 		for _, name := range report.Restart {

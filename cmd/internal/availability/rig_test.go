@@ -176,6 +176,7 @@ type rig struct {
 	config  *Configuration
 	noted   []byte // what a process that is killed leaves
 	ahead   time.Duration
+	wall    time.Duration // ahead of ahead
 	log     bytes.Buffer
 	stop    func()
 	slots   *compile.Slots
@@ -201,6 +202,9 @@ func newRig(t *testing.T, text string, d *disk) *rig {
 	return r
 }
 
+// stamp writes moments as a wall clock has them that is set now and then.
+func (r *rig) stamp(t time.Time) string { return t.Add(r.wall).UTC().Format(time.RFC3339) }
+
 func (r *rig) now() time.Time { return time.Now().Add(r.ahead) }
 
 // start makes an Availability from what the disk has, as a process does at its start.
@@ -220,7 +224,7 @@ func (r *rig) start(text string) {
 		}
 	}
 	r.Availability = New(Options{
-		Log: slog.New(slog.NewTextHandler(&r.log, nil)), Now: r.now, Ledger: r.disk, Save: r.disk.wait,
+		Log: slog.New(slog.NewTextHandler(&r.log, nil)), Now: r.now, Stamp: r.stamp, Ledger: r.disk, Save: r.disk.wait,
 		Note: func(pending []ledger.Event) (err error) {
 			r.noted = nil
 			if len(pending) > 0 {
