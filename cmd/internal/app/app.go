@@ -367,7 +367,8 @@ func (a *App) bind(w *World) error {
 		UDP:         func() server.BatchAnswerer { return a.resolver.Worker(resolver.UDP).Batch() },
 		TCP:         func() server.Answerer { return a.resolver.Worker(resolver.TCP) },
 		TLSAnswerer: func() server.Answerer { return a.resolver.Worker(resolver.TLS) },
-		Now:         a.clock.wall, Time: a.o.Now, Idle: a.resolver.SetKeepalive, Panicked: panicked,
+		Now:         time.Now, //nolint:forbidigo // for deadlines of the system
+		Time:        a.o.Now, Idle: a.resolver.SetKeepalive, Panicked: panicked,
 		Log:     a.socketTrouble,
 		Inherit: func(u server.Use, addr netip.AddrPort) []*os.File { return a.o.Sockets.Take(string(u), addr.String()) },
 	})
