@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"portolan.dev/config/ledger"
+	"portolan.dev/resolver/activity"
 	"portolan.dev/resolver/decide"
 )
 
@@ -205,5 +206,39 @@ func TestRecordKeepsOrder(t *testing.T) {
 	}
 	if err := r.store.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A process that was killed has written its table to the end, after it saved for the
+// last time. One entry that cannot be true leads nowhere.
+func TestClockGoesOnFromATable(t *testing.T) {
+	const back = time.Hour // by which the clock was set while nothing ran
+	for _, tt := range []struct {
+		name string
+		seen []time.Duration // after what was saved
+		want time.Duration
+	}{
+		{"nothing newer", []time.Duration{-time.Minute}, 0},
+		{"met since", []time.Duration{-time.Minute, 20 * time.Second, 5 * time.Second}, 20 * time.Second},
+		{"an entry of the far future", []time.Duration{20 * time.Second, 20 * 365 * 24 * time.Hour}, 20 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFakeClock(noon())
+			store, err := ledger.Open(filepath.Join(t.TempDir(), "ledger.db"), ledger.Options{Now: f.says})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer store.Close()
+			saved := &savedHolds{savedHead: savedHead{Clock: clockMark{Steady: noon().Add(back)}}}
+			left := &activity.Left{Holds: decide.NewHolds(1000)}
+			for i, after := range tt.seen {
+				left.Holds.Put(decide.NewKey(7, 1, uint64(i), 0), decide.Entry{LastSeen: uint32(saved.Clock.Steady.Add(after).Unix())})
+			}
+			a := &App{clock: f.clock, record: &record{store: &gate{store: store}, clock: f.clock}}
+			a.goOn(t.Context(), saved, left)
+			if got := f.now().Sub(saved.Clock.Steady); got != tt.want {
+				t.Errorf("goes on %v after what was saved, want %v", got, tt.want)
+			}
+		})
 	}
 }
