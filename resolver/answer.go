@@ -9,7 +9,8 @@ import (
 
 // Answer appends the response to msg, which came from the address from, to dst
 // and returns it; empty (nothing appended) means there is to be no response.
-// now is the time in Unix seconds, good to a few seconds. msg is only read and
+// now is the time in Unix seconds, good to a few seconds, by a clock that is not set
+// while clients are held: see [Wall]. msg is only read and
 // not kept; it must not overlap dst's spare room.
 func (w *Worker) Answer(dst, msg []byte, from netip.AddrPort, now int64) []byte {
 	var p reply

@@ -123,7 +123,7 @@ func (w *Worker) checkCookie(p *reply, from netip.Addr, now int64) bool {
 	if p.cookies == nil {
 		p.cookies = &w.resolver.cookies
 	}
-	p.cookie = p.cookies.Check(&p.q.EDNS, from, now)
+	p.cookie = p.cookies.Check(&p.q.EDNS, from, p.s.Wall.seconds(now))
 	return p.cookie != wire.CookieNone
 }
 
@@ -227,7 +227,7 @@ func (w *Worker) appendOptions(p *reply, e *wire.EDNS, from netip.AddrPort, now 
 	case p.cookie == wire.CookieGood:
 		p.msg = wire.EchoCookie(p.msg, e)
 	default:
-		p.msg = wire.AppendCookie(p.msg, e, from.Addr(), &p.cookies.Active, now)
+		p.msg = wire.AppendCookie(p.msg, e, from.Addr(), &p.cookies.Active, p.s.Wall.seconds(now))
 	}
 	if e.NSID && len(p.msg)+len(p.s.NSID) <= p.limit {
 		p.msg = append(p.msg, p.s.NSID...)

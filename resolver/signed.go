@@ -12,7 +12,7 @@ import (
 // [Worker.Answer].
 func (w *Worker) Stream(msg []byte, from netip.AddrPort, now int64, send func([]byte) error) (taken bool) {
 	s := w.resolver.current.Load()
-	return s.Transfers != nil && wire.WantsTransfer(msg) && s.Transfers.Serve(msg, from, now, send)
+	return s.Transfers != nil && wire.WantsTransfer(msg) && s.Transfers.Serve(msg, from, s.Wall.seconds(now), send)
 }
 
 // signed answers a query with a TSIG record where keys are configured. It allocates:
@@ -21,7 +21,7 @@ func (w *Worker) signed(p *reply, dst []byte, from netip.AddrPort, now int64) ([
 	if p.s.Transfers == nil || p.q.Rcode != wire.RcodeNotAuth {
 		return dst, false
 	}
-	out := p.s.Transfers.Answer(dst, p.q.Message(), now, func(msg []byte, room int) []byte {
+	out := p.s.Transfers.Answer(dst, p.q.Message(), p.s.Wall.seconds(now), func(msg []byte, room int) []byte {
 		var p reply
 		p.s, p.room = w.resolver.current.Load(), room
 		return w.answer(&p, p.q.Parse(msg), nil, from, now)

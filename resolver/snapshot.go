@@ -55,6 +55,8 @@ type Snapshot struct {
 	// stable one, 255 for a region that is not there.
 	Stable, Local [decide.MaxRegions]uint8
 
+	// Wall tells what the wall clock says; nil where it is the clock of answers.
+	Wall *Wall
 	// Cookies key the server cookies; nil for those of the process.
 	Cookies *wire.CookieKeys
 	// Limits bounds the responses a second to one address over UDP; nil for no limit.
@@ -81,7 +83,8 @@ type Snapshot struct {
 }
 
 // Transfers gives zones to secondaries, off the path of a query. It must be safe for
-// concurrent use.
+// concurrent use. now is in Unix seconds by the wall clock, which signatures are
+// checked by.
 type Transfers interface {
 	// Serve answers msg if it asks for a zone that the asker may have, with one call
 	// of send for each message, and reports whether it did.

@@ -35,8 +35,9 @@ type Trace struct {
 	TTL    uint32 // seconds
 	// Key is the client's unit in the activity table.
 	Key decide.Key
-	// HeldUntil is when the hold ends unless it is renewed, in Unix seconds, and
-	// HeldFrom the region that would answer without it; 0 and empty without one.
+	// HeldUntil is when the hold ends unless it is renewed, in Unix seconds by the wall
+	// clock, and HeldFrom the region that would answer without it; 0 and empty without
+	// one.
 	HeldUntil uint32
 	HeldFrom  string
 	// Candidates are the replicas of the registry in the order of the client's
@@ -136,7 +137,7 @@ func (s *Snapshot) decision(registry int, asker netip.Addr, e *wire.ECS, now int
 		t.Region = s.Regions[region].Label
 	}
 	if outcome == decide.Held {
-		t.HeldUntil, t.HeldFrom = hold.Until, s.Regions[nearest].Label
+		t.HeldUntil, t.HeldFrom = uint32(s.Wall.seconds(int64(hold.Until))), s.Regions[nearest].Label
 	}
 	return t
 }
@@ -152,7 +153,7 @@ func (s *Snapshot) candidate(registry int, ranked geo.Ranked, masks decide.Masks
 	}
 	if n := s.Replicas[s.ReplicaNumber(registry, region)].Resolved; n != 0 {
 		if a := s.Resolved[n-1].Load(); a != nil && a.Stale(time.Unix(now, 0)) {
-			c.Note = "addresses are stale, resolved at " + a.At.UTC().Format(time.RFC3339)
+			c.Note = "addresses are stale, resolved at " + s.Wall.text(a.At)
 		}
 	}
 	if c.Routed && c.Up {

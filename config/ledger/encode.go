@@ -107,5 +107,6 @@ type healthRecord struct {
 	Flaps int       `json:"flaps,omitempty"`
 	Seq   uint64    `json:"seq"`
 
-	Passing bool `json:"passing,omitempty"`
+	Passing bool          `json:"passing,omitempty"`
+	UpAhead time.Duration `json:"up_ahead_ns,omitempty"`
 }

@@ -94,7 +94,7 @@ func (en entry) encode(s *State) ([]byte, error) {
 		if !ok {
 			return nil, nil
 		}
-		v = healthRecord{version{schema}, h.Down, h.UpAt, h.Flaps, h.Seq, h.Passing}
+		v = healthRecord{version{schema}, h.Down, h.UpAt, h.Flaps, h.Seq, h.Passing, h.UpAhead}
 	case areaConfig:
 		v = eventRecord{version{schema}, *s.Config}
 	case areaGeoData:
@@ -121,7 +121,9 @@ func (en entry) decode(s *State, payload []byte) error {
 		var r healthRecord
 		if err = json.Unmarshal(payload, &r); err == nil {
 			err = errors.Join(r.check(), settle(r.Down))
-			s.setHealth(en.name, HealthState{Down: r.Down, UpAt: r.UpAt.UTC(), Flaps: r.Flaps, Seq: r.Seq, Passing: r.Passing})
+			s.setHealth(en.name, HealthState{
+				Down: r.Down, UpAt: r.UpAt.UTC(), UpAhead: r.UpAhead, Flaps: r.Flaps, Seq: r.Seq, Passing: r.Passing,
+			})
 		}
 	case areaConfig, areaGeoData:
 		var e Event

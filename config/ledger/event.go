@@ -81,6 +81,11 @@ type Event struct {
 	// Until is when a Drain shall end by itself. Zero: never. Nothing ends it but
 	// an Undrain, which the caller appends when the time has come.
 	Until time.Time `json:"until,omitzero"`
+	// Ahead is how far the clock that the moments of the event are read from was ahead
+	// of one that nobody can set, by which the writer measures time: the moments less
+	// Ahead have the order and the distances that they had in truth, also when the
+	// clock was set between two events. The log does not look at it.
+	Ahead time.Duration `json:"ahead_ns,omitempty"`
 	// Of is the Seq of the order that an Effective is about.
 	Of uint64 `json:"of,omitempty"`
 	// InForce is set in a Drain or Routing of a State once there is an Effective for
@@ -105,6 +110,11 @@ func (e Event) clone() Event {
 		e.Routing = &on
 	}
 	return e
+}
+
+// moments are the times that e has.
+func (e *Event) moments() []*time.Time {
+	return []*time.Time{&e.DecidedAt, &e.EffectiveAt, &e.Deadline, &e.Until}
 }
 
 // normalized returns e as it will be read back: times in UTC without a monotonic
@@ -133,7 +143,7 @@ func settle(events ...*Event) error {
 		if e == nil {
 			continue
 		}
-		for _, t := range []*time.Time{&e.DecidedAt, &e.EffectiveAt, &e.Deadline, &e.Until} {
+		for _, t := range e.moments() {
 			*t = t.Round(0).UTC()
 			if y := t.Year(); y < 1 || y > 9999 {
 				return fmt.Errorf("%w: %.64q event: year %d: must be 1 to 9999", ErrInvalid, string(e.Kind), y)

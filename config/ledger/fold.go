@@ -63,7 +63,7 @@ func (s *State) applyHealth(e Event) {
 	h.Flaps, h.Seq, h.Passing = e.Flaps, e.Seq, false
 	switch {
 	case e.Kind == Up:
-		h.Down, h.UpAt = nil, e.DecidedAt
+		h.Down, h.UpAt, h.UpAhead = nil, e.DecidedAt, e.Ahead
 	case h.Down == nil:
 		h.Down = &e
 	}

@@ -37,10 +37,12 @@ type ReplicaState struct {
 
 // HealthState is what is known of an endpoint that went down once.
 type HealthState struct {
-	Down  *Event    // the event since which it is down; nil if it is up
-	UpAt  time.Time // when it was last decided to be up again; zero if never
-	Flaps int       // as in the last Down or Up
-	Seq   uint64    // of the last Down or Up
+	Down *Event    // the event since which it is down; nil if it is up
+	UpAt time.Time // when it was last decided to be up again; zero if never
+	// UpAhead is the Ahead of the event that UpAt is of.
+	UpAhead time.Duration
+	Flaps   int    // as in the last Down or Up
+	Seq     uint64 // of the last Down or Up
 	// Passing is set while it is down and passes its probes, if that has counted.
 	Passing bool
 }

@@ -17,8 +17,8 @@ import (
 
 // NotifyOptions configure a Notifier.
 type NotifyOptions struct {
-	// Now is the clock.
-	Now func() time.Time
+	// Now is the clock of pauses, Wall the one that secondaries check signatures by.
+	Now, Wall func() time.Time
 	// Every is how often serials are compared with what secondaries have been told:
 	// changes that come together are told together.
 	Every time.Duration
@@ -197,7 +197,7 @@ func (n *Notifier) try(ctx context.Context, z *Zone, to target, serial uint32) {
 	ctx, cancel := context.WithTimeout(ctx, n.o.Wait)
 	defer cancel()
 	o := outcome{target: to, serial: serial}
-	o.final, o.err = exchange(ctx, to.to, z.notify(uint16(rand.Uint32()), n.o.Now().Unix())) //nolint:gosec // an ID, checked with the address
+	o.final, o.err = exchange(ctx, to.to, z.notify(uint16(rand.Uint32()), n.o.Wall().Unix())) //nolint:gosec // an ID, checked with the address
 	n.done <- o
 }
 

@@ -439,6 +439,7 @@ type secondary struct {
 	conn net.PacketConn
 	mu   sync.Mutex
 	seen int
+	last []byte
 }
 
 func (s *secondary) count() int {
@@ -465,6 +466,7 @@ func newSecondary(t *testing.T, silent int, rcode byte) *secondary {
 			}
 			s.mu.Lock()
 			s.seen++
+			s.last = bytes.Clone(buf[:n])
 			answer := s.seen > silent
 			s.mu.Unlock()
 			if answer {
@@ -499,7 +501,7 @@ func TestNotifier(t *testing.T) {
 	var logged []string
 	n := NewNotifier(NotifyOptions{
 		// Who answers is not told again: the wait is beyond what a slow machine takes to.
-		Now: time.Now, Every: time.Millisecond, Wait: time.Second, Tries: 6,
+		Now: time.Now, Wall: time.Now, Every: time.Millisecond, Wait: time.Second, Tries: 6,
 		Log: func(_ string, _ netip.AddrPort, err error) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -524,5 +526,32 @@ func TestNotifier(t *testing.T) {
 	defer mu.Unlock()
 	if all := strings.Join(logged, "\n"); !strings.Contains(all, "REFUSED") || !strings.Contains(all, "no answer") {
 		t.Errorf("logged %q", logged)
+	}
+}
+
+// What a secondary checks is the time on the wall, whatever pauses are measured by.
+func TestNotifierSignsByTheWallClock(t *testing.T) {
+	s := newSecondary(t, 0, 0)
+	z := zoneOf(t, 1, testKey(t))
+	z.Serial = func() uint32 { return 1 }
+	z.Notify = []netip.AddrPort{netip.MustParseAddrPort(s.conn.LocalAddr().String())}
+	wall := time.Unix(1_900_000_000, 0)
+	n := NewNotifier(NotifyOptions{
+		Now: time.Now, Wall: func() time.Time { return wall }, Every: time.Millisecond, Wait: time.Second, Tries: 6,
+		Log: func(string, netip.AddrPort, error) {},
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { n.Run(ctx); close(done) }()
+	n.Set(NewSet([]*Zone{z}))
+	eventually(t, "the secondary was not told", func() bool { return s.count() > 0 })
+	cancel()
+	<-done
+	var m dns.Msg
+	if err := m.Unpack(s.last); err != nil {
+		t.Fatal(err)
+	}
+	if sig := m.IsTsig(); sig == nil || sig.TimeSigned != uint64(wall.Unix()) {
+		t.Errorf("signed at %v, want %d", sig, wall.Unix())
 	}
 }

@@ -39,7 +39,7 @@ func (a *App) openActivity(w *World) (left *activity.Left) {
 	if why != nil && !errors.Is(why, fs.ErrNotExist) {
 		a.log.Warn("the activity table that was left is not usable; what was saved last is", "path", path, "error", why)
 	}
-	if n := activity.Sweep(path, a.o.Now()); n > 0 {
+	if n := activity.Sweep(path, a.clock.wall()); n > 0 {
 		a.log.Info("tables of servers that did not come back were removed", "folder", folder, "tables", n)
 	}
 	a.shared, a.holds = t, t.Holds
@@ -49,10 +49,9 @@ func (a *App) openActivity(w *World) (left *activity.Left) {
 // recall fills the activity table with what an earlier process left in memory and
 // with what was saved, and sets the seed that both go by. Of a unit in both the
 // later entry counts: a server may have run without shared memory in between.
-func (a *App) recall(ctx context.Context, w *World, left *activity.Left) error {
+func (a *App) recall(ctx context.Context, w *World, saved *savedHolds, left *activity.Left) error {
 	s := w.Compiled.Snapshot
 	units := make(map[decide.Key]decide.Entry)
-	saved := a.loadHolds(ctx)
 	if saved != nil {
 		s.UnitSeed = saved.Seed
 		a.merge(w, units, saved.Regions, saved.Registries, saved.each)

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -35,6 +34,9 @@ import (
 type Options struct {
 	Source
 	Log *slog.Logger
+	// Elapsed is how much time has passed since some moment, by a clock that nobody can
+	// set; nil for what the monotonic reading of Now says.
+	Elapsed func() time.Duration
 	// Resolvers are asked for the addresses of target host names, as "ip:port";
 	// empty means those of the system.
 	Resolvers []string
@@ -67,8 +69,10 @@ type App struct {
 	counts          *rrl.Table
 	secret          wire.CookieSecret // of this process, for cookies without a file
 	clock           *clock
-	panics, sockets quiet // lines that could fill the log
-	lost, found     quiet // the same
+	wall            resolver.Wall // of all snapshots, as clock sets it
+	resave          chan struct{} // holds a token when what is saved is of another clock
+	panics, sockets quiet         // lines that could fill the log
+	lost, found     quiet         // the same
 	// names outlive every world: a reload while the resolver fails must not forget where
 	// the targets of probes are.
 	names       *probe.Names
@@ -113,16 +117,17 @@ type App struct {
 // New loads, compiles and binds: after it, nothing that can fail is left to do.
 // The sockets are open but unread until [App.Start]. On error nothing stays open.
 func New(o Options) (*App, error) {
-	steady := newClock(o.Now)
+	steady := newClock(o.Now, o.Elapsed, o.Log)
 	o.Now = steady.now
 	o.Cache = new(config.Cache)
 	a := &App{
 		clock: steady,
 		o:     o, log: o.Log, slots: compile.NewSlots(), numbering: compile.NewNumbering(),
-		started: o.Now(), confined: "off",
+		resave: make(chan struct{}, 1), confined: "off",
 		counts:    rrl.NewTable(countsSize, rand.Uint64()), //nolint:gosec // spoils guessing, guards no secret
 		successor: make(chan *successor, 1), kept: !o.Sockets.Empty(), names: probe.NewNames(o.Now),
 	}
+	steady.stepped = a.clockWasSet
 	a.ending, a.end = context.WithCancel(context.Background())
 	if o.Before != nil {
 		a.o.Sockets = new(handover.Sockets)
@@ -172,31 +177,14 @@ func (a *App) load() error {
 	return nil
 }
 
-// inheritSockets returns the sockets that are open already for an address, and notes an
-// address that a service manager should have opened and has not.
-func (a *App) inheritSockets(u server.Use, addr netip.AddrPort) []*os.File {
-	files := a.o.Sockets.Take(string(u), addr.String())
-	if len(files) == 0 && a.kept {
-		a.unkept = append(a.unkept, string(u)+" "+addr.String())
-	}
-	return files
-}
-
-// dismiss closes the sockets that nobody serves, and says which addresses are without.
-func (a *App) dismiss() {
-	if len(a.unkept) > 0 {
-		a.log.Warn("addresses of the configuration are not among the sockets of the service manager; their queries are lost while the server restarts", "addresses", a.unkept)
-	}
-	if left := a.o.Sockets.Close(); len(left) > 0 {
-		a.log.Warn("sockets that were open at the start are not in the configuration and are closed", "sockets", left)
-	}
-}
-
 // wire makes everything that serves w, from what the ledger remembers and what was
 // left in memory.
 func (a *App) wire(w *World, left *activity.Left) error {
 	ctx := context.Background()
-	state, err := a.record.store.State(ctx)
+	saved := a.loadHolds(ctx)
+	a.goOn(ctx, saved, left)
+	a.started = a.o.Now()
+	state, err := a.record.state(ctx)
 	if err != nil {
 		return err
 	}
@@ -219,7 +207,7 @@ func (a *App) wire(w *World, left *activity.Left) error {
 		state.Apply(noted[i])
 	}
 	a.availability = availability.New(availability.Options{
-		Log: a.log, Now: a.o.Now, Ledger: a.record, Note: a.noting(), Save: a.saveNow,
+		Log: a.log, Now: a.o.Now, Stamp: a.clock.text, Ledger: a.record, Note: a.noting(), Save: a.saveNow,
 	}, a.monitor, state, append(recent, noted...))
 	if a.availability.Queue(noted); len(noted) > 0 {
 		a.availability.Flush(ctx)
@@ -238,7 +226,7 @@ func (a *App) wire(w *World, left *activity.Left) error {
 		}
 	}
 	a.notifier = a.newNotifier(last)
-	if err := a.recall(ctx, w, left); err != nil {
+	if err := a.recall(ctx, w, saved, left); err != nil {
 		return err
 	}
 	a.recallTargets(ctx, w)
@@ -271,7 +259,7 @@ func (a *App) build(previous *World) (*World, error) {
 		Compiled: w.Compiled, Grace: w.Config.State.Grace, Sum: w.sum,
 		Manual: func(registry int) bool { return w.said.registries[registry].manualFailback },
 	}
-	w.Compiled.Snapshot.Holds = a.holds
+	w.Compiled.Snapshot.Holds, w.Compiled.Snapshot.Wall = a.holds, &a.wall
 	if t := w.Compiled.Transfers; t != nil {
 		t.Share(&a.transfers, w.Config.Server.TCP.Transfers)
 	}
@@ -324,12 +312,12 @@ func (a *App) recentEvents(ctx context.Context, w *World) []ledger.Event {
 // served: a drain that was forgotten would be worse.
 func (a *App) openRecord(w *World) error {
 	path := filepath.Join(w.Config.State.Dir, "ledger.db")
-	open := func() (ledger.Store, error) { return ledger.Open(path, ledger.Options{Now: a.o.Now}) }
+	open := func() (ledger.Store, error) { return ledger.Open(path, ledger.Options{Now: a.clock.wall}) }
 	store, err := open()
 	if err != nil {
 		return err
 	}
-	a.record = &record{store: &gate{store: store, open: open}, log: a.log}
+	a.record = &record{store: &gate{store: store, open: open}, clock: a.clock, log: a.log}
 	return nil
 }
 
@@ -368,51 +356,6 @@ func (a *App) resume(w *World, state ledger.State) {
 	}
 }
 
-// What is received together is answered together: neither size may exceed the other.
-var _ = [1]struct{}{}[resolver.BatchSize-server.BatchSize]
-
-// bind opens the sockets of the configuration.
-func (a *App) bind(w *World) error {
-	c := w.Config.Server
-	a.workers = workersOf(w.Config)
-	panicked := a.panicked
-	if a.o.Crash {
-		panicked = nil
-	}
-	a.certificate = &certificate{now: a.o.Now, log: a.log, hint: a.hint}
-	a.certificate.current.Store(w.certificate)
-	var err error
-	a.server, err = server.New(server.Options{
-		Listen: c.Listen, Workers: a.workers,
-		Limits: server.Limits{
-			Connections: c.TCP.Connections, PerPrefix: c.TCP.PerPrefix, Pipeline: c.TCP.Pipeline,
-			Idle: c.TCP.Idle, Message: c.TCP.Message, Handshake: c.TCP.Handshake,
-		},
-		ListenTLS: c.TLS.Listen, TLS: a.certificate.config("dot"), ProxyFrom: c.ProxyFrom,
-		UDP:         func() server.BatchAnswerer { return a.resolver.Worker(resolver.UDP).Batch() },
-		TCP:         func() server.Answerer { return a.resolver.Worker(resolver.TCP) },
-		TLSAnswerer: func() server.Answerer { return a.resolver.Worker(resolver.TLS) },
-		Now:         a.clock.wall, Time: a.o.Now, Idle: a.resolver.SetKeepalive, Panicked: panicked,
-		Log:         a.socketTrouble,
-		Inherit:     a.inheritSockets,
-		InheritKept: a.kept,
-	})
-	if err != nil {
-		return err
-	}
-	a.remote = newRemote(w.remote, a.o.Now, a.log)
-	a.remote.certificate.hint = a.hint
-	a.admin, err = admin.New(admin.Options{
-		Socket: w.Config.Admin.Socket, Metrics: w.Config.Admin.Metrics, Remote: a.remote.options(w.Config.Admin.TCP.Listen),
-		Gatherer: a.metrics, API: a, Log: a.log, Inherit: a.o.Sockets.Take, AcceptFailed: a.adminTrouble,
-	})
-	if err != nil {
-		return errors.Join(err, a.server.Stop(context.Background()))
-	}
-	a.shareDescriptors(w)
-	return nil
-}
-
 // Start begins to probe and to answer. Call it once.
 func (a *App) Start() {
 	a.differ() // first: from here on others read the snapshot
@@ -421,7 +364,7 @@ func (a *App) Start() {
 	a.background.Go(func() { a.monitor.Run(ctx) })
 	a.background.Go(func() { a.availability.Run(ctx) })
 	a.background.Go(func() { a.secondaries.Run(ctx) })
-	a.background.Go(func() { a.clock.run(ctx, a.log) })
+	a.background.Go(func() { a.clock.run(ctx) })
 	a.background.Go(func() { a.given.run(ctx) })
 	a.background.Go(func() { a.keepSaving(ctx) })
 	a.background.Go(func() { a.shares.run(ctx, a.slots.Len, func() []uint64 { return a.resolver.Totals().Answers }) })

@@ -24,7 +24,7 @@ func metricNames() map[string]bool {
 	descs := make(chan *prometheus.Desc)
 	go func() {
 		defer close(descs)
-		m := newMetrics(&App{o: Options{Source: Source{Now: time.Now}}})
+		m := newMetrics(&App{clock: newClock(time.Now, nil, nil)})
 		for _, c := range []prometheus.Collector{m, m.probeTime, m.probeResults, m.reloadOK, m.reloadAt, m.reloadTook, m.reloads} {
 			c.Describe(descs)
 		}

@@ -91,12 +91,18 @@ func (a *App) Drains(_ context.Context, s admin.Selector) ([]admin.DrainStatus, 
 	}
 	out := a.drainStatuses(c, members)
 	for _, d := range absent {
-		out = append(out, admin.DrainStatus{
+		out = append(out, a.shown(admin.DrainStatus{
 			Registry: d.Registry, Region: d.Region, Drained: d.UndrainAt.IsZero(), Absent: true, EffectiveAt: d.EffectiveAt,
 			By: d.By, Reason: d.Reason, UndrainAt: optional(d.UndrainAt), Until: optional(d.Until), Deadline: optional(d.Deadline),
-		})
+		}))
 	}
 	return out, nil
+}
+
+// shown gives a status, which is nobody else's, the moments of the wall clock.
+func (a *App) shown(d admin.DrainStatus) admin.DrainStatus {
+	a.clock.show(&d.EffectiveAt, &d.Bound, d.UndrainAt, d.Deadline, d.Until, d.LastAnswer, d.SafeAt, d.OldAddressesUntil)
+	return d
 }
 
 // drainStatuses describes replicas of c as drains see them. Those that a reload has
@@ -106,7 +112,7 @@ func (a *App) drainStatuses(c *availability.Configuration, members []compile.Mem
 	activity := a.activity()
 	for _, m := range members {
 		if d, current, m, ok := a.availability.Decided(c, m); ok {
-			out = append(out, a.drainStatus(current, m, d.Drain, activity))
+			out = append(out, a.shown(a.drainStatus(current, m, d.Drain, activity)))
 		}
 	}
 	return out

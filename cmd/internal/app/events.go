@@ -24,7 +24,7 @@ func (a *App) Events(ctx context.Context, q admin.EventQuery) ([]admin.Event, er
 		limit = defaultEvents
 	}
 	var out []admin.Event
-	err := a.record.Back(ctx, a.record.seq.Load(), func(e *ledger.Event) bool {
+	err := a.record.back(ctx, a.record.seq.Load(), func(e *ledger.Event) bool {
 		if e.Seq < q.From || q.Since != nil && e.DecidedAt.Before(q.Since.Add(-disorder)) {
 			return false
 		}

@@ -17,6 +17,9 @@ func (a *App) Explain(registry string, asker netip.Addr, subnet netip.Prefix) (a
 		number, _ := s.FindRegistry(registry)
 		t := s.Trace(number, asker, subnet, a.o.Now().Unix())
 		e.History = a.given.history(t.Key, a.o.Now())
+		for i := range e.History {
+			a.clock.show(&e.History[i].At)
+		}
 	}
 	return e, err
 }

@@ -216,7 +216,7 @@ func (a *App) beforeIsQuiet() {
 	if !p.quiet.CompareAndSwap(0, now.Unix()) {
 		return
 	}
-	state, err := a.record.store.State(context.Background())
+	state, err := a.record.state(context.Background())
 	if err == nil {
 		left, files := a.leftVerdicts(context.Background(), &state)
 		a.availability.Inherit(left)

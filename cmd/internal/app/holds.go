@@ -31,6 +31,9 @@ type savedHead struct {
 	Partitions []savedPartition `json:"partitions,omitempty"`
 	// Moves are the histories of units, for explanations.
 	Moves []savedMove `json:"moves,omitempty"`
+	// Clock is the steady clock when the table was saved: all moments in it are of that
+	// clock. Earlier versions do not save it.
+	Clock clockMark `json:"clock,omitzero"`
 }
 
 // unitSize is key (8 octets), last seen (4), hold's end (4), region, renewals,
@@ -50,7 +53,7 @@ func (a *App) saveHolds(ctx context.Context) error {
 	s := a.resolver.Snapshot()
 	head := savedHead{
 		Version: savedVersion, Seed: s.UnitSeed, Regions: a.numbering.RegionNames(), Registries: make(map[uint32]string),
-		Moves: a.given.saved(a.o.Now()), Partitions: savedPartitions(a.units.Load()),
+		Moves: a.given.saved(a.o.Now()), Partitions: savedPartitions(a.units.Load()), Clock: a.clock.mark(),
 	}
 	for _, m := range head.Moves {
 		head.Registries[m.Key.Registry()] = a.numbering.RegistryName(m.Key.Registry())
@@ -131,7 +134,7 @@ type savedHolds struct {
 // loadHolds reads the table that was saved last. It returns nil when there is none
 // that can be used: clients then get what is nearest.
 func (a *App) loadHolds(ctx context.Context) *savedHolds {
-	blob, _, err := a.record.store.Holds(ctx)
+	blob, at, err := a.record.store.Holds(ctx)
 	if err != nil {
 		a.log.WarnContext(ctx, "the saved activity table is not usable; clients get what is nearest", "error", err)
 		return nil
@@ -144,6 +147,9 @@ func (a *App) loadHolds(ctx context.Context) *savedHolds {
 	if err := json.Unmarshal(head, &saved.savedHead); err != nil || saved.Version != savedVersion || len(units)%unitSize != 0 {
 		a.log.WarnContext(ctx, "the saved activity table is of another version; clients get what is nearest", "error", err)
 		return nil
+	}
+	if saved.Clock.Steady.IsZero() {
+		saved.Clock.Steady = at
 	}
 	return &saved
 }

@@ -41,7 +41,7 @@ func (a *App) recallTargets(ctx context.Context, w *World) {
 	if len(saved) == 0 {
 		return
 	}
-	if a.o.Now().Sub(at) > maxStandstill {
+	if a.clock.wall().Sub(at) > maxStandstill {
 		a.log.WarnContext(ctx, "the saved addresses of targets are too old; their replicas are answered once they resolve", "last_served", at)
 		return
 	}
@@ -158,6 +158,7 @@ func (a *App) targetStatus(c *compile.Result, m compile.Member) *admin.TargetSta
 			st.Addresses = append(st.Addresses, addr.String())
 		}
 		st.ResolvedAt, st.Stale = optional(now.At), now.Stale(a.o.Now())
+		a.clock.show(st.ResolvedAt)
 	}
 	return st
 }

@@ -77,7 +77,7 @@ func newMetrics(a *App) *metrics {
 		geoBuilt:      desc("geo_data_timestamp_seconds", "When the location data was built.", "source"),
 		geoRanges:     desc("geo_data_ranges", "Ranges in the location data.", "family"),
 		panics:        desc("panics_total", "Queries that the server could not take and dropped: faults of it, to be reported."),
-		clockAhead:    desc("clock_ahead_seconds", "How far the clock of the system is ahead of that of the server, which never jumps."),
+		clockAhead:    desc("clock_ahead_seconds", "How far the clock of the system is ahead of that of the server, which nobody can set: a change is a step of the former."),
 		probeLate:     desc("probe_lateness_seconds", "How late the schedule of probes has lately run."),
 
 		targets: desc("targets", "Replicas whose addresses are resolved from a target: fresh, stale (served on though past their TTL), or unresolved.", "state"),
@@ -102,7 +102,7 @@ func newMetrics(a *App) *metrics {
 	m.registry.MustRegister(build, m.probeTime, m.probeResults, m.probeLocal, m.reloadOK, m.reloadAt, m.reloadTook, m.reloads, m,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.reloadOK.Set(1)
-	m.reloadAt.Set(seconds(a.o.Now()))
+	m.reloadAt.Set(seconds(a.clock.wall()))
 	return m
 }
 

@@ -37,7 +37,7 @@ func (a *App) newNotifier(last uint64) *notify.Notifier {
 		Body: func(e ledger.Event, delivery string) any {
 			return notification{DeliveryID: delivery, Node: a.world.Load().Compiled.Snapshot.Identity, Event: a.event(&e)}
 		},
-		Agent: "portolan/" + version.Version(), Log: a.log, Now: a.o.Now,
+		Agent: "portolan/" + version.Version(), Log: a.log, Now: a.o.Now, Wall: a.clock.wall,
 		Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), //nolint:gosec // draws ids and spreads attempts
 	})
 }

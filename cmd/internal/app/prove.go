@@ -29,7 +29,8 @@ func (a *App) proveItself(ctx context.Context) error {
 		Limits: server.Limits{Connections: 1, Idle: askPatience, Message: askPatience},
 		UDP:    func() server.BatchAnswerer { return own.Worker(resolver.UDP).Batch() },
 		TCP:    func() server.Answerer { return own.Worker(resolver.TCP) },
-		Now:    a.clock.wall, Time: a.o.Now, Panicked: a.panicked, Log: a.socketTrouble,
+		Now:    time.Now, //nolint:forbidigo // for deadlines of the system
+		Time:   a.o.Now, Panicked: a.panicked, Log: a.socketTrouble,
 	})
 	if err != nil {
 		return err

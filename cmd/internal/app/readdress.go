@@ -45,6 +45,7 @@ func (a *App) readdressed(old, next *World) (out []admin.Readdressed) {
 			r := a.clientsOf(old.availability, m, act)
 			r.Removed = now == nil
 			r.OldAddressesUntil = before.Released(a.o.Now()).Add(keptLonger)
+			a.clock.show(&r.OldAddressesUntil)
 			out = append(out, r)
 		}
 	}

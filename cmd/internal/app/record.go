@@ -12,9 +12,12 @@ import (
 	"portolan.dev/config/ledger"
 )
 
-// record is the ledger as the server uses it: it knows whether it can be written.
+// record is the ledger as the server uses it: it knows whether it can be written, and
+// what the wall clock has to do with the moments in it. Those of events are steady here,
+// and wall ones in the store, which is what operators and receivers read.
 type record struct {
 	store *gate
+	clock *clock
 	log   *slog.Logger
 	// trouble is the last error of a write, nil when the last one succeeded.
 	trouble atomic.Pointer[error]
@@ -26,7 +29,11 @@ var _ availability.Ledger = (*record)(nil)
 // Append implements [availability.Ledger]. A failure that is the disk's is logged once,
 // and shown by status and metrics until a write succeeds.
 func (r *record) Append(ctx context.Context, events ...ledger.Event) ([]ledger.Event, error) {
-	stored, err := r.store.Append(ctx, 0, events...)
+	ahead, wall := r.clock.look(), make([]ledger.Event, len(events))
+	for i := range events {
+		wall[i] = events[i].Wall(ahead)
+	}
+	kept, err := r.store.Append(ctx, 0, wall...)
 	if err != nil {
 		fault := errors.Is(err, ledger.ErrInvalid) || errors.Is(err, ledger.ErrConflict) || errors.Is(err, ledger.ErrClosed) || ctx.Err() != nil // the caller's
 		if !fault && r.trouble.Swap(&err) == nil {
@@ -35,8 +42,18 @@ func (r *record) Append(ctx context.Context, events ...ledger.Event) ([]ledger.E
 		return nil, err
 	}
 	r.works(ctx)
-	r.seq.Store(stored[len(stored)-1].Seq)
+	r.seq.Store(kept[len(kept)-1].Seq)
+	stored := make([]ledger.Event, len(kept)) // others may have been given what is kept
+	for i := range kept {
+		stored[i] = kept[i].Steady()
+	}
 	return stored, nil
+}
+
+// state is what the ledger comes to.
+func (r *record) state(ctx context.Context) (ledger.State, error) {
+	state, err := r.store.State(ctx)
+	return state.Steady(), err
 }
 
 // works notes that a write has succeeded.
@@ -59,6 +76,14 @@ const backPage = 512
 
 // Back implements [availability.Ledger]: it reads as far as events are kept.
 func (r *record) Back(ctx context.Context, to uint64, f func(*ledger.Event) bool) error {
+	return r.back(ctx, to, func(e *ledger.Event) bool {
+		steady := e.Steady()
+		return f(&steady)
+	})
+}
+
+// back is Back with events as they are stored.
+func (r *record) back(ctx context.Context, to uint64, f func(*ledger.Event) bool) error {
 	for to > 0 {
 		from := max(to, backPage) - backPage + 1
 		page, err := r.store.Events(ctx, from, int(to-from+1))

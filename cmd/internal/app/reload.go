@@ -32,7 +32,7 @@ func (a *App) Reload(ctx context.Context, r admin.ReloadRequest) (admin.ReloadRe
 	behind(func() { next, err = a.build(old) })
 	if err != nil {
 		if !r.DryRun {
-			a.metrics.reloaded(false, a.o.Now(), a.o.Now().Sub(begin))
+			a.metrics.reloaded(false, a.clock.wall(), a.o.Now().Sub(begin))
 		}
 		return admin.ReloadReport{}, fmt.Errorf("reload: %w%s", err, sandbox.Hint(a.confined, err.Error()))
 	}
@@ -61,7 +61,7 @@ func (a *App) Reload(ctx context.Context, r admin.ReloadRequest) (admin.ReloadRe
 		if a.cancel != nil {
 			a.targets.start(context.WithoutCancel(ctx)) // ended by the next reload or by Stop
 		}
-		a.metrics.reloaded(true, a.o.Now(), a.o.Now().Sub(begin))
+		a.metrics.reloaded(true, a.clock.wall(), a.o.Now().Sub(begin))
 		a.log.InfoContext(ctx, "reloaded", "took", a.o.Now().Sub(begin).Round(time.Millisecond), "changes", report.Changes,
 			"moved_cells", report.MovedCells, "generation", next.Compiled.Snapshot.Generation)
 		a.warn(next)

@@ -181,7 +181,10 @@ func newServer(tb testing.TB, text string, o app.Options) *server {
 		tb.Fatal(err)
 	}
 	writeFile(tb, filepath.Join(dir, "city.mmdb"), string(data))
-	o.Source = source(s.path, time.Now)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	o.Source = source(s.path, o.Now)
 	o.Crash = true // no test is to miss a query that cannot be taken
 	o.Log = slog.New(slog.NewJSONHandler(s.logs, nil))
 	if s.App, err = app.New(o); err != nil {

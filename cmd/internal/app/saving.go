@@ -105,6 +105,9 @@ func (a *App) keepSaving(ctx context.Context) {
 				_ = a.saveHolds(ctx) // has been complained of
 			}
 			continue
+		case <-a.resave: // so that a restart knows how far the clocks are apart
+			_ = a.saveHolds(ctx) // the next try says why not
+			continue
 		case <-timer.C:
 		}
 		begin := a.o.Now()

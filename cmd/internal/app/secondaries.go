@@ -43,7 +43,7 @@ func (m *metrics) collectTransfers(ch chan<- prometheus.Metric) {
 // newSecondaries makes what tells secondaries of changes.
 func (a *App) newSecondaries() *transfer.Notifier {
 	return transfer.NewNotifier(transfer.NotifyOptions{
-		Now: a.o.Now, Every: notifyEvery, Wait: notifyWait, Tries: notifyTries,
+		Now: a.o.Now, Wall: a.clock.wall, Every: notifyEvery, Wait: notifyWait, Tries: notifyTries,
 		Log: func(zone string, to netip.AddrPort, err error) {
 			a.log.Warn("a secondary was not told of a change", "zone", zone, "secondary", to, "error", err)
 		},

@@ -63,7 +63,9 @@ func (a *App) prober() admin.ProberStatus {
 	}
 	for _, n := range s.Anchors {
 		p.Anchors = append(p.Anchors, admin.AnchorStatus{Address: n.Name, Answered: n.Answered, Last: n.Detail, At: n.AskedAt})
+		a.clock.show(&p.Anchors[len(p.Anchors)-1].At)
 	}
+	a.clock.show(p.Since)
 	return p
 }
 

@@ -22,6 +22,7 @@ func (a *App) Status() admin.Status {
 		Sandbox: string(a.confined), Prober: a.prober(), UnitsAtRisk: a.saving.risk(),
 		Registries: make([]admin.RegistryStatus, 0, len(s.Registries)),
 	}
+	a.clock.show(&st.Started)
 	if err := a.record.err(); err != nil {
 		st.LedgerError = err.Error()
 	}
@@ -84,6 +85,7 @@ func (a *App) replicaStatus(c *availability.Configuration, m compile.Member, act
 		if st.State == health.Recovering {
 			rs.EligibleAt = optional(st.EligibleAt)
 		}
+		a.clock.show(rs.Since, rs.EligibleAt, rs.UnseenSince)
 	}
 	first, n := s.Replicas[r.First].Slot, uint32(r.Configured.Count())
 	slot := s.Replicas[s.ReplicaNumber(m.Registry, m.Region)].Slot
@@ -106,12 +108,14 @@ func (a *App) replicaStatus(c *availability.Configuration, m compile.Member, act
 		if d.Next.Routing != nil {
 			rs.Pending.Routed = *d.Next.Routing
 		}
+		a.clock.show(&rs.Pending.EffectiveAt)
 	}
 	past, _ := a.caches.of(r.Name)
 	now := a.o.Now()
 	rs.OldAddressesUntil = upcoming(oldAddresses(&past, rs.Region, now), now)
+	a.clock.show(rs.OldAddressesUntil)
 	if d.Drain != nil {
-		drain := a.drainStatus(current, m, d.Drain, act)
+		drain := a.shown(a.drainStatus(current, m, d.Drain, act))
 		rs.Drain, rs.Held = &drain, drain.Held
 	}
 	return rs

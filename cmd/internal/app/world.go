@@ -48,7 +48,7 @@ type Source struct {
 	Path string
 	// Text is used instead of Path when it is not nil; Path then only names it.
 	Text []byte
-	// Now is the clock.
+	// Now is the clock on the wall.
 	Now func() time.Time
 	// Cache makes it faster to build one world after another; nil for none.
 	Cache *config.Cache

@@ -186,7 +186,7 @@ func (v *Availability) inherit(old *Configuration) {
 		}
 		now := v.o.Now()
 		v.out[e.Key] = &endpoint{since: was.since, passing: was.passing, noted: was.noted}
-		v.reasons.health(e.Key, "down since "+stamp(was.since)+": it was when its probe was changed")
+		v.reasons.health(e.Key, v.downSince(was.since, "it was when its probe was changed"))
 		e.Resume = health.Resume{DownAt: now, Passing: was.passing}
 		subject = v.subject(c.Members(e.Key)[0])
 		v.journal.verdicts([]ledger.Event{{
@@ -216,7 +216,7 @@ func (v *Availability) forget() {
 		if v.current.Compiled.EndpointIndex(key) < 0 {
 			gone = append(gone, ledger.Event{Kind: ledger.Up, Endpoint: key, DecidedAt: v.o.Now(), By: "portolan", Why: "no longer configured"})
 			delete(v.out, key)
-			v.reasons.health(key, "")
+			v.reasons.health(key, nil)
 		}
 	}
 	v.record(gone)

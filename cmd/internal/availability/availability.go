@@ -47,8 +47,11 @@ type Monitor interface {
 // Options say what an Availability works with. All are required, unless they say
 // otherwise.
 type Options struct {
-	Log    *slog.Logger
-	Now    func() time.Time
+	Log *slog.Logger
+	// Now is a clock that nobody can set.
+	Now func() time.Time
+	// Stamp writes a moment of that clock for people.
+	Stamp  func(time.Time) string
 	Ledger Ledger
 	// Note keeps these verdicts, which are not durable yet, where the next process
 	// finds them if this one is killed, instead of those noted before. It must not wait
@@ -216,5 +219,3 @@ func (v *Availability) here(c *Configuration, m compile.Member) (compile.Member,
 	}
 	return v.member(subjectOf(c.Compiled, m))
 }
-
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -55,7 +55,7 @@ func (v *Availability) Drain(r DrainOrder) (c *Configuration, members []compile.
 				o.drainAt = now
 			}
 			v.o.Log.Info("drain decided", "registry", e.Registry, "region", e.Region,
-				"effective_at", stamp(e.EffectiveAt), "by", e.By, "reason", e.Why, "now", e.Now)
+				"effective_at", v.o.Stamp(e.EffectiveAt), "by", e.By, "reason", e.Why, "now", e.Now)
 		})
 	})
 	if err != nil {
@@ -154,7 +154,7 @@ func (v *Availability) Undrain(s Selector, by, reason string) (c *Configuration,
 				o.undrainAt = now
 			}
 			v.o.Log.Info("undrain decided", "registry", e.Registry, "region", e.Region,
-				"effective_at", stamp(o.undrainAt), "by", by, "reason", reason)
+				"effective_at", v.o.Stamp(o.undrainAt), "by", by, "reason", reason)
 		})
 	})
 	if err != nil {
@@ -205,7 +205,7 @@ func (v *Availability) SetRouting(r RoutingOrder) (c *Configuration, m compile.M
 		v.apply(stored, func(o *override, e *ledger.Event, _ time.Time) {
 			o.nextRouting, o.nextAt = e, e.EffectiveAt
 			v.o.Log.Info("routing switch decided", "registry", r.Registry, "region", r.Region, "on", target,
-				"effective_at", stamp(e.EffectiveAt), "by", r.By, "reason", r.Reason)
+				"effective_at", v.o.Stamp(e.EffectiveAt), "by", r.By, "reason", r.Reason)
 		})
 	})
 	if err != nil {

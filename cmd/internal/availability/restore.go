@@ -17,7 +17,7 @@ func (v *Availability) restore(st *ledger.State) {
 	for key, h := range st.Health {
 		if h.Down != nil {
 			v.out[key] = &endpoint{since: h.Down.DecidedAt, passing: h.Passing, noted: h.Passing}
-			v.reasons.health(key, "down since "+stamp(h.Down.DecidedAt)+": "+h.Down.Why)
+			v.reasons.health(key, v.downSince(h.Down.DecidedAt, h.Down.Why))
 		}
 	}
 	for subject, r := range st.Replicas {

@@ -176,7 +176,8 @@ type rig struct {
 	config  *Configuration
 	left    leftover // what a process that is killed leaves
 	ahead   time.Duration
-	log     bytes.Buffer // of the handler, which has a lock
+	log     bytes.Buffer  // of the handler, which has a lock
+	wall    time.Duration // ahead of ahead
 	stop    func()
 	slots   *compile.Slots
 	numbers *compile.Numbering
@@ -210,6 +211,9 @@ func newRig(t *testing.T, text string, d *disk) *rig {
 	return r
 }
 
+// stamp writes moments as a wall clock has them that is set now and then.
+func (r *rig) stamp(t time.Time) string { return t.Add(r.wall).UTC().Format(time.RFC3339) }
+
 func (r *rig) now() time.Time { return time.Now().Add(r.ahead) }
 
 // start makes an Availability from what the disk has, as a process does at its start.
@@ -229,7 +233,7 @@ func (r *rig) start(text string) {
 		}
 	}
 	r.Availability = New(Options{
-		Log: slog.New(slog.NewTextHandler(&r.log, nil)), Now: r.now, Ledger: r.disk, Save: r.disk.wait,
+		Log: slog.New(slog.NewTextHandler(&r.log, nil)), Now: r.now, Stamp: r.stamp, Ledger: r.disk, Save: r.disk.wait,
 		Note: func(pending []ledger.Event) (err error) {
 			var text []byte
 			if len(pending) > 0 {

@@ -37,14 +37,14 @@ func (v *Availability) Changed(changes []health.Change) {
 
 // wentDown publishes that an endpoint is down, and queues the verdict. v.mu is held.
 func (v *Availability) wentDown(c health.Change, members []compile.Member, zones map[uint32]bool) {
-	v.take(c.Endpoint, c.At, "down since "+stamp(c.At)+": "+c.Reason)
+	v.take(c.Endpoint, c.At, v.downSince(c.At, c.Reason))
 	v.flipAll(members, false, zones)
 	v.logChange("replica is down", c, members)
 	v.journal.verdicts([]ledger.Event{v.verdict(ledger.Down, c, members)}, nil)
 }
 
 // take makes an endpoint one that is out. v.mu is held.
-func (v *Availability) take(key string, since time.Time, why string) {
+func (v *Availability) take(key string, since time.Time, why reason) {
 	e := &endpoint{since: since}
 	v.out[key] = e
 	if i := v.current.Compiled.EndpointIndex(key); i >= 0 {
@@ -62,7 +62,7 @@ func (v *Availability) cameUp(c health.Change, members []compile.Member) {
 	}
 	if v.current.Manual(members[0].Registry) {
 		e.parked = true
-		v.reasons.health(c.Endpoint, "recovered, waits for portolan failback")
+		v.reasons.health(c.Endpoint, words("recovered, waits for portolan failback"))
 		v.logChange("replica has recovered and waits for portolan failback", c, members)
 		return
 	}
@@ -100,7 +100,7 @@ func (v *Availability) letBack(key string, members []compile.Member, zones map[u
 	if i := v.current.Compiled.EndpointIndex(key); i >= 0 {
 		v.outAt[i] = nil
 	}
-	v.reasons.health(key, "")
+	v.reasons.health(key, nil)
 	v.flipAll(members, true, zones)
 }
 
@@ -111,9 +111,11 @@ func (v *Availability) stillOut(c health.Change, members []compile.Member, zones
 	if e == nil {
 		return
 	}
-	why := "down since " + stamp(c.At) + ": " + c.Reason
+	why := v.downSince(c.At, c.Reason)
 	if c.State == health.Recovering {
-		why = "recovering since " + stamp(c.At) + ", eligible at " + stamp(c.EligibleAt) + ", at once with portolan failback"
+		why = func() string {
+			return "recovering since " + v.o.Stamp(c.At) + ", eligible at " + v.o.Stamp(c.EligibleAt) + ", at once with portolan failback"
+		}
 	}
 	v.reasons.health(c.Endpoint, why)
 	if e.passing == c.Passing {
@@ -161,7 +163,7 @@ func (v *Availability) Inherit(events []ledger.Event) {
 			continue
 		}
 		v.monitor.TakeDown(e.Endpoint, e.DecidedAt, e.Flaps)
-		v.take(e.Endpoint, e.DecidedAt, "down since "+stamp(e.DecidedAt)+": "+e.Why)
+		v.take(e.Endpoint, e.DecidedAt, v.downSince(e.DecidedAt, e.Why))
 		v.flipAll(members, false, zones)
 		v.journal.verdicts([]ledger.Event{e}, nil)
 	}

@@ -32,7 +32,7 @@ var rowTests = map[int]string{
 	58: "resolver/decide.TestAFloodEvictsNobody resolver/decide.TestI9MemoryIsBounded cmd/internal/e2e.TestAbuse",
 	59: "resolver/server.TestPortZeroIsDropped resolver.TestResponsesAreNotAnswered",
 	60: "resolver/server.TestNeverFragments",
-	61: "cmd/internal/app.TestClockSurvivesSteps resolver/rrl.TestClockSteps cmd/internal/app.TestCertificateIsRenewed",
+	61: "cmd/internal/app.TestClockSurvivesSteps cmd/internal/app.TestTransfersSurviveASetClock cmd/internal/app.TestCookiesSurviveASetClock resolver/rrl.TestClockSteps cmd/internal/app.TestCertificateIsRenewed",
 	62: "geo.TestReadMMDBErrors geo.FuzzReadMMDB cmd/internal/app.TestFailedReload",
 	63: "health/probe.TestHostileTargets health/probe.TestRedirectsAreNotFollowed health/probe.TestNamesMayNotLeadToMetadata health/probe.FuzzResponse",
 	64: "config/ledger.TestGarbageIsRefusedOrHarmless config/ledger.TestConflict config/ledger.TestInvalidEventsAreRefused config/ledger.FuzzDecodeEvent",

@@ -44,7 +44,7 @@ func (q *queue) take(ctx context.Context) *delivery {
 func (q *queue) deliver(ctx context.Context, d *delivery) bool {
 	for {
 		t, client := q.current()
-		a := post(ctx, client, t, d, q.o.Agent, q.o.Now())
+		a := post(ctx, client, t, d, q.o.Agent, q.o.Wall())
 		if ctx.Err() != nil && a.outcome != Delivered {
 			return false
 		}

@@ -32,7 +32,7 @@ func TestDelivery(t *testing.T) {
 			if body.Seq != i+1 || body.Why != []string{"first", "second"}[i] || body.ID != req.header.Get("webhook-id") || len(body.ID) != 32 {
 				t.Errorf("body %s with headers %v", req.body, req.header)
 			}
-			if err := verify(req.header, req.body, secret, time.Now()); err != nil {
+			if err := verify(req.header, req.body, secret, wall()); err != nil {
 				t.Error(err)
 			}
 			if req.header.Get("Content-Type") != "application/json" || req.header.Get("User-Agent") != "portolan/test" || req.path != "/hidden-token" {
@@ -82,7 +82,7 @@ func TestRetry(t *testing.T) {
 		if pause := got[1].at.Sub(got[0].at); pause < 500*time.Millisecond || pause > time.Second {
 			t.Errorf("tried again after %v", pause)
 		}
-		if err := verify(got[1].header, got[1].body, secret, time.Now()); err != nil {
+		if err := verify(got[1].header, got[1].body, secret, wall()); err != nil {
 			t.Error(err)
 		}
 		r.wantStats(t, 0, map[Outcome]uint64{Retried: 1, Delivered: 2})

@@ -36,7 +36,8 @@ type Options struct {
 	// Agent is the User-Agent of requests.
 	Agent string
 	Log   *slog.Logger
-	Now   func() time.Time
+	// Now is the clock of waits, Wall the one that receivers check signatures by.
+	Now, Wall func() time.Time
 	// Rand is used by one goroutine at a time, and draws ids: seed it so that no two
 	// runs draw the same.
 	Rand *rand.Rand

@@ -178,7 +178,7 @@ func TestReload(t *testing.T) {
 			t.Fatalf("after a change: %v", reasons(got))
 		}
 		for _, req := range got {
-			if err := verify(req.header, req.body, fresh, time.Now()); err != nil {
+			if err := verify(req.header, req.body, fresh, wall()); err != nil {
 				t.Error(err)
 			}
 		}

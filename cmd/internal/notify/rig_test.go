@@ -225,6 +225,9 @@ func (r *rig) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	}
 }
 
+// wall is a clock that receivers go by, and that nothing is waited for by.
+func wall() time.Time { return time.Now().Add(time.Hour) }
+
 // newRig makes one in a bubble. Receivers are named by host:port.
 func newRig(t *testing.T, hosts map[string]http.HandlerFunc) *rig {
 	t.Helper()
@@ -233,7 +236,7 @@ func newRig(t *testing.T, hosts map[string]http.HandlerFunc) *rig {
 		r.hosts[host] = newReceiver(t, answer)
 	}
 	r.Notifier = New(Options{
-		Events: r.events, From: 1, Agent: "portolan/test", Now: time.Now, Rand: rand.New(rand.NewPCG(1, 2)),
+		Events: r.events, From: 1, Agent: "portolan/test", Now: time.Now, Wall: wall, Rand: rand.New(rand.NewPCG(1, 2)),
 		Log:  slog.New(slog.NewTextHandler(r, nil)),
 		Body: func(e ledger.Event, id string) any { return map[string]any{"id": id, "seq": e.Seq, "why": e.Why} },
 		dial: r.dial,

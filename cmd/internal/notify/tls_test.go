@@ -26,7 +26,7 @@ func TestTLS(t *testing.T) {
 		var text bytes.Buffer
 		events := newFakeLog()
 		n := New(Options{
-			Events: events, From: 1, Log: slog.New(slog.NewTextHandler(&text, nil)), Now: time.Now, Rand: rand.New(rand.NewPCG(1, 2)),
+			Events: events, From: 1, Log: slog.New(slog.NewTextHandler(&text, nil)), Now: time.Now, Wall: time.Now, Rand: rand.New(rand.NewPCG(1, 2)),
 			Body: func(ledger.Event, string) any { return "x" },
 		})
 		n.Start([]*Target{target(t, s)})
