@@ -99,20 +99,17 @@ func (w *watch) see(p publication) {
 
 // begin opens an episode. One that is open ends with it.
 func (w *watch) begin(p publication) {
-	last := moment(0)
-	for r := range uint8(replicas) {
-		if p.masks.Routed.Has(r) && !p.masks.Up.Has(r) {
-			last = max(last, w.deaths[r])
+	out, last, from := p.masks.Routed&^p.masks.Up, moment(0), p.at
+	for r, died := range w.deaths {
+		if out.Has(uint8(r)) {
+			last = max(last, died)
 		}
 	}
-	from := p.at
 	w.members = 0
-	for r := range uint8(replicas) {
-		if at := w.deaths[r]; p.masks.Routed.Has(r) && !p.masks.Up.Has(r) && last-at <= together {
-			w.members = w.members.With(r, true)
-			if p.at-at <= together {
-				from = min(from, at)
-			}
+	for r, died := range w.deaths {
+		w.members = w.members.With(uint8(r), out.Has(uint8(r)) && last-died <= together)
+		if w.members.Has(uint8(r)) && p.at-died <= together {
+			from = min(from, died)
 		}
 	}
 	if w.open {
