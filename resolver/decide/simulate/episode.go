@@ -120,9 +120,9 @@ func (w *watch) begin(p publication) {
 	w.now = episode{span: span{from: from}, all: p.at, cause: w.faults.causeOf(p.at)}
 	for _, at := range w.recent {
 		switch {
-		case at < from:
-		case w.diedAt(at):
+		case p.at-at <= together && w.diedAt(at, p.masks):
 			w.now.turns = append(w.now.turns, at)
+		case at < from:
 		default:
 			w.now.disturbed = true
 		}
@@ -130,10 +130,12 @@ func (w *watch) begin(p publication) {
 	w.now.turns = append(w.now.turns, p.at)
 }
 
-// diedAt reports whether a member went down at a moment.
-func (w *watch) diedAt(at moment) bool {
+// diedAt reports whether a member went down at a moment, or one that is out of routing:
+// it is of no account for the others, and moves who is held on it.
+func (w *watch) diedAt(at moment, m decide.Masks) bool {
+	gone := w.members | ^(m.Routed | m.Up)
 	for r, died := range w.deaths {
-		if w.members.Has(uint8(r)) && died == at {
+		if gone.Has(uint8(r)) && died == at {
 			return true
 		}
 	}

@@ -43,6 +43,16 @@ func TestEpisodes(t *testing.T) {
 			[]episode{{span{1, 50}, common, 20, []moment{1, 20, 50}, true}},
 		},
 		{
+			"a drained one goes down too",
+			[]publication{routed(0, 0b1110, 0b1111), routed(15, 0b1110, 0b1110), routed(20, 0b1110, 0b1000), routed(40, 0b1110, 0), routed(50, 0b1110, 0b1110)},
+			[]episode{{span{20, 50}, common, 40, []moment{15, 20, 40, 50}, false}},
+		},
+		{
+			"a drained one goes down meanwhile",
+			[]publication{routed(0, 0b1110, 0b1111), routed(15, 0b1110, 0b1101), routed(20, 0b1110, 0b1100), routed(40, 0b1110, 0), routed(50, 0b1110, 0b1110)},
+			[]episode{{span{15, 50}, common, 40, []moment{15, 20, 40, 50}, false}},
+		},
+		{
 			"by a drain, long after the deaths",
 			[]publication{up(1000, 0b1000), routed(2000, 0b0111, 0b1000), routed(2300, 0b0111, 0b1111)},
 			[]episode{{span{2000, 2300}, chance, 2000, []moment{2000, 2300}, false}},

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"slices"
 	"testing"
 )
 
@@ -64,16 +66,21 @@ func TestCompare(t *testing.T) {
 func TestHostsAreBack(t *testing.T) {
 	for name, tt := range map[string]struct {
 		outages bool
+		more    []flip
 		want    returns
 	}{
-		"rule":    {true, returns{outages: 1}},
-		"no rule": {false, returns{outages: 1, elsewhere: 1}},
+		"rule":             {true, nil, returns{outages: 1}},
+		"no rule":          {false, nil, returns{outages: 1, elsewhere: 1}},
+		"something else":   {true, []flip{{50 * second, 1, drains}}, returns{}},
+		"something before": {true, []flip{{0, 1, drains}}, returns{outages: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := host{rank: []uint8{3, 2, 1, 0}, resolvers: []resolver{{unit: 7}}}
-			n := &nameserver{view: newView(commonFlips(), tt.outages)}
+			h := host{rank: []uint8{0, 3, 2, 1}, resolvers: []resolver{{unit: 7}}}
+			flips := append(commonFlips(), tt.more...)
+			slices.SortStableFunc(flips, func(a, b flip) int { return cmp.Compare(a.at, b.at) })
+			n := &nameserver{view: newView(flips, tt.outages)}
 			n.chooser = newHolds(n.view)
-			n.episodes = new(faults).episodes(publications(newView(commonFlips(), tt.outages)))
+			n.episodes = new(faults).episodes(publications(newView(flips, tt.outages)))
 			var got returns
 			for _, at := range []moment{0, 30 * second, 110 * second, 620500, hour} {
 				n.advance(at, []host{h}, &got)

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"portolan.dev/resolver/decide"
 )
 
 // A small run keeps all promises, and shows what they are worth.
@@ -99,6 +101,29 @@ func pushOf(resolvers int) (*simulation, *push) {
 		s.fleets[i] = &fleet{}
 	}
 	return s, &push{host: &host{resolvers: make([]resolver, resolvers)}}
+}
+
+// A drained replica may be given as long as nothing else works: that is no hold.
+func TestALastResortIsNoHold(t *testing.T) {
+	for name, tt := range map[string]struct {
+		masks decide.Masks
+		want  moment
+	}{
+		"last resort": {decide.Masks{Routed: 0b0111, Up: 0b1000, Resort: 0b1000}, 0},
+		"still given": {decide.Masks{Routed: 0b1111, Up: 0b1000}, hour},
+	} {
+		s, p := pushOf(1)
+		for i := range s.fleets {
+			v := &view{masks: tt.masks}
+			s.fleets[i].servers = []*nameserver{{chooser: newPure(v), view: v}}
+		}
+		s.now, s.drained = hour, [replicas]moment{-1, -1, -1, 0}
+		p.host.rank = []uint8{0, 1, 2, 3}
+		s.query(p.host, 1, &p.host.resolvers[0].cache[0])
+		if got := s.tally.lag[holdsOne]; got != tt.want {
+			t.Errorf("%s: %d ms after its drain, want %d", name, got, tt.want)
+		}
+	}
 }
 
 // The cause of a break.
