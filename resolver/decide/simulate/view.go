@@ -103,6 +103,6 @@ func allDown(m decide.Masks) bool { return m.Routed != 0 && m.Routed&m.Up == 0 }
 func (v *view) Since(region uint8) uint32 { return v.since[region] }
 
 // Times implements [decide.Facts].
-func (v *view) Times(decide.Mask) (probe, hold uint32) {
+func (*view) Times(decide.Mask) (probe, hold uint32) {
 	return uint32((interval + timeout) / second), uint32(recovery / second)
 }
