@@ -4,8 +4,12 @@
 //
 //	go run ./resolver/decide/simulate [-pushes n] [-seeds n] [-days n] [-rate n]
 //
-// Four replicas, and per 21 days about 25 failures, 20 drains of 30 to 90 minutes
-// and 12 bursts of flapping. Hosts push now and then: the duration is lognormal with a
+// Four replicas, and per 21 days about 25 failures, 20 drains of 30 to 90 minutes,
+// 12 bursts of flapping, six common outages and six blips of the prober. In a common
+// outage all replicas go down within 40 seconds, and each comes back by itself after 22
+// seconds to five minutes, or one after up to an hour. In a blip, of 20 to 60 seconds,
+// no probe passes and nothing is the matter with the replicas. Half of both come upon
+// replicas that are down, recovering or drained. Hosts push now and then: the duration is lognormal with a
 // median of a minute and ends at an hour. A push resolves the global name about
 // every 8 seconds, A and AAAA, through resolvers that cache for the TTL of 60
 // seconds, and connects to both answers. All resolvers of a host are placed in the
@@ -31,6 +35,20 @@
 // reach a name server depends on the TTL alone, not on the answers. Nothing ticks:
 // the simulation goes from request to request in the order of time, so that the
 // activity table is the real one with all of its units in it.
+//
+// A break without a death is not voluntary but of all-down when between the two answers
+// a change was published that belongs to an outage of all replicas, as that name server
+// saw it: that one of its members went down, within a minute before all were, or any
+// change while they were, or that a member came back, within a recovery hold after the
+// first. What breaks before and after it, and what another change breaks meanwhile, is
+// voluntary. It is of a blip when no replica was really down; ideally nobody would be
+// moved by one, but their verdicts fall up to five seconds apart, and who asks in
+// between is answered another replica.
+//
+// A host is elsewhere when, right after an outage of all replicas during which nothing
+// else changed, it would be given neither the replica that it would have been given
+// right before, nor the one that is first for it. A hold is lost when that one was
+// another: it asked while the replica that it was held on was down.
 //
 // The exit code is 1 when the holds fall short of what is promised of them; see
 // check. With a -rate of hundreds a day the promise for unrelated resolvers is not

@@ -5,8 +5,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-
-	"portolan.dev/resolver/decide"
 )
 
 // moment is a time of the simulation in milliseconds from its start.
@@ -24,14 +22,23 @@ const replicas = 4
 // span is a time from one moment to another.
 type span struct{ from, to moment }
 
+// has reports whether at lies in it.
+func (s span) has(at moment) bool { return s.from <= at && at < s.to }
+
 // faults is what happens to the replicas: when each is really down, ascending and
 // apart, and when each is drained.
 type faults struct {
 	down, drained [replicas][]span
+	// common are the times from the first failure of a common outage, of which those of
+	// each replica are in down, to its last recovery. blips are the times in which no
+	// probe passes although nothing is the matter with the replicas.
+	common, blips []span
+	count         int // events: each of the spans begins and ends
 }
 
-// newFaults draws the faults of some days.
-func newFaults(rng *rand.Rand, days int) *faults {
+// newFaults draws the faults of some days: those of single replicas from one source,
+// and from another those that take all at once.
+func newFaults(rng, all *rand.Rand, days int) *faults {
 	f := &faults{}
 	end := moment(days) * day
 	times := func(per21Days int) int { return (per21Days*days + 20) / 21 }
@@ -44,19 +51,76 @@ func newFaults(rng *rand.Rand, days int) *faults {
 	for range times(12) {
 		r, at := anywhere()
 		for range 3 + rng.IntN(2) {
-			back := at + 20*second + moment(rng.Int64N(int64(70*second)))
+			back := at + 20*second + between(rng, 0, 70*second)
 			f.down[r] = append(f.down[r], span{at, back})
-			at = back + 30*second + moment(rng.Int64N(int64(150*second)))
+			at = back + 30*second + between(rng, 0, 150*second)
 		}
 	}
 	for range times(20) {
 		r, at := anywhere()
-		f.drained[r] = append(f.drained[r], span{at, at + 30*minute + moment(rng.Int64N(int64(hour)))})
+		f.drained[r] = append(f.drained[r], span{at, at + 30*minute + between(rng, 0, hour)})
 	}
+	f.addOutages(all, times(6), times(6), end)
 	for r := range replicas {
 		f.down[r], f.drained[r] = apart(f.down[r]), apart(f.drained[r])
+		f.count += 2*len(f.down[r]) + 2*len(f.drained[r])
 	}
+	f.blips = apart(f.blips)
+	f.count += 2 * len(f.blips)
 	return f
+}
+
+// between draws a moment from the first to before the second.
+func between(rng *rand.Rand, from, to moment) moment {
+	return from + moment(rng.Int64N(int64(to-from)))
+}
+
+// addOutages draws what takes all replicas at once: common outages, in which each
+// really goes down, and blips of the prober. Half of them find a replica that is down
+// or recovering, or one that is drained, and some blips come while the replicas of a
+// common outage are still on trial.
+func (f *faults) addOutages(rng *rand.Rand, common, blips int, end moment) {
+	down, drained := slices.Concat(f.down[:]...), slices.Concat(f.drained[:]...)
+	soonAfter := func(spans []span, patience moment) moment {
+		return spans[rng.IntN(len(spans))].from + between(rng, 0, patience)
+	}
+	when := func(i int) moment {
+		switch i % 4 {
+		case 1:
+			return soonAfter(down, 20*minute)
+		case 2:
+			return soonAfter(drained, 30*minute)
+		}
+		return between(rng, 0, end)
+	}
+	for i := range common {
+		f.addCommon(rng, when(i))
+	}
+	for i := range blips {
+		at := when(i)
+		if i%4 == 3 {
+			at = soonAfter(f.common, 15*minute)
+		}
+		f.blips = append(f.blips, span{at, at + between(rng, 20*second, minute)})
+	}
+}
+
+// addCommon lets all replicas fail within 40 seconds, for 22 seconds to five minutes
+// each. In one outage of three, one of them stays down for much longer than its
+// recovery hold.
+func (f *faults) addCommon(rng *rand.Rand, at moment) {
+	late := rng.IntN(3 * replicas)
+	all := span{at, at}
+	for r := range replicas {
+		s := span{from: at + between(rng, 0, 40*second)}
+		s.to = s.from + between(rng, 22*second, 5*minute)
+		if r == late {
+			s.to = s.from + between(rng, 15*minute, hour)
+		}
+		f.down[r] = append(f.down[r], s)
+		all.to = max(all.to, s.to)
+	}
+	f.common = append(f.common, all)
 }
 
 // apart sorts spans and joins those that meet.
@@ -72,106 +136,3 @@ func apart(spans []span) []span {
 	}
 	return out
 }
-
-// count returns how many events the faults are: each begins and ends.
-func (f *faults) count() (n int) {
-	for r := range replicas {
-		n += 2*len(f.down[r]) + 2*len(f.drained[r])
-	}
-	return n
-}
-
-// How health is judged: three probes, five seconds apart, and the recovery hold of
-// the design.
-const (
-	detection  = 15 * second
-	recovery   = 600 * second
-	maxHold    = hour
-	flapWindow = hour
-)
-
-// flip is one replica that goes in or out, as a name server sees it.
-type flip struct {
-	at      moment
-	replica uint8
-	health  bool // of Up, else of Routed
-	in      bool
-}
-
-// flips returns what name servers see, ascending, with or without a recovery
-// hold.
-func (f *faults) flips(hold bool) []flip {
-	var all []flip
-	for r := range replicas {
-		for _, s := range f.drained[r] {
-			all = append(all, flip{s.from, uint8(r), false, false}, flip{s.to, uint8(r), false, true})
-		}
-		all = append(all, healthFlips(f.down[r], uint8(r), hold)...)
-	}
-	slices.SortFunc(all, func(a, b flip) int { return cmp.Compare(a.at, b.at) })
-	return all
-}
-
-// healthFlips is what probes make of one replica. A recovery takes as long as the
-// hold, or as the probes; an outage meanwhile, however short, begins it anew.
-func healthFlips(outages []span, r uint8, hold bool) (flips []flip) {
-	down, upAgain, lastUp, wait := false, moment(0), -day, detection
-	for _, o := range outages {
-		if down && o.from >= upAgain {
-			flips = append(flips, flip{upAgain, r, true, true})
-			down, lastUp = false, upAgain
-		}
-		if !down {
-			if o.to-o.from < detection {
-				continue // not noticed
-			}
-			down = true
-			flips = append(flips, flip{o.from + detection, r, true, false})
-			switch {
-			case !hold:
-			case o.from+detection-lastUp < flapWindow:
-				wait = min(2*wait, maxHold)
-			default:
-				wait = recovery
-			}
-		}
-		upAgain = o.to + wait
-	}
-	if down {
-		flips = append(flips, flip{upAgain, r, true, true})
-	}
-	return flips
-}
-
-// publication is a change of masks at one name server.
-type publication struct {
-	at    moment
-	masks decide.Masks
-	died  bool
-}
-
-// publications turns flips into what one name server publishes. It hears of deaths
-// up to two seconds late when lag is not nil, as in a fleet; all else takes effect
-// at a moment that was agreed on before.
-func publications(flips []flip, lag *rand.Rand) []publication {
-	heard := slices.Clone(flips)
-	for i := range heard {
-		if lag != nil && heard[i].health && !heard[i].in {
-			heard[i].at += moment(lag.Int64N(int64(2 * second)))
-		}
-	}
-	slices.SortStableFunc(heard, func(a, b flip) int { return cmp.Compare(a.at, b.at) })
-	m := allIn()
-	out := make([]publication, 0, len(heard))
-	for _, f := range heard {
-		if f.health {
-			m.Up = m.Up.With(f.replica, f.in)
-		} else {
-			m.Routed = m.Routed.With(f.replica, f.in)
-		}
-		out = append(out, publication{f.at, m, f.health && !f.in})
-	}
-	return out
-}
-
-func allIn() decide.Masks { return decide.Masks{Routed: 1<<replicas - 1, Up: 1<<replicas - 1} }

@@ -88,6 +88,7 @@ type push struct {
 	spent   [algorithmCount]bool // by the answer used last
 	broken  [algorithmCount]breakage
 	begun   bool
+	given   moment // when the answer used last was
 }
 
 type breakage uint8
@@ -95,8 +96,12 @@ type breakage uint8
 const (
 	whole breakage = iota
 	voluntary
-	split // voluntary, between the A and the AAAA of one request
-	spent // voluntary, because a hold has lasted as long as holds may
+	split        // voluntary, between the A and the AAAA of one request
+	spent        // voluntary, because a hold has lasted as long as holds may
+	entering     // while all replicas went down
+	leaving      // while they were, or came back
+	blipEntering // the same, and nothing was the matter with them
+	blipLeaving
 	death
 	breakageCount
 )

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"math/rand/v2"
-
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"portolan.dev/resolver/decide"
@@ -12,18 +10,15 @@ import (
 // the server.
 const units = 200_000
 
-// epoch is the Unix time of the simulation's start.
-const epoch = 1_800_000_000
-
-func unix(at moment) uint32 { return uint32(epoch + at/second) }
-
 // chooser is one name server, as far as it chooses.
 type chooser interface {
-	publish(p publication)
 	// choose returns the replica for a unit whose locality has the given rank. spent
 	// says that the unit is moved, or was within a TTL, because it had been held for as
 	// long as there are holds: the bound that an operator's drain relies on.
 	choose(unit uint32, rank []uint8, now moment) (replica uint8, spent bool)
+	// peek returns what choose would, and remembers nothing. until is the end of the
+	// hold that this is by; never for none.
+	peek(unit uint32, rank []uint8, now moment) (replica uint8, until moment)
 }
 
 // algorithm is one way to choose, on one name server or several that share nothing.
@@ -31,7 +26,8 @@ type algorithm struct {
 	name     string
 	servers  int
 	recovery bool // health has a recovery hold
-	make     func() chooser
+	outages  bool // and an outage of all replicas is one
+	make     func(*view) chooser
 }
 
 // The algorithms, and where the acceptance finds those it speaks of.
@@ -40,6 +36,7 @@ const (
 	recoveringOne
 	leaseOne
 	holdsOne
+	noRuleOne
 	pureTwo
 	recoveringTwo
 	leaseTwo
@@ -49,30 +46,34 @@ const (
 
 func algorithms() [algorithmCount]algorithm {
 	return [algorithmCount]algorithm{
-		pureOne:       {"pure", 1, false, newPure},
-		recoveringOne: {"pure, recovery hold", 1, true, newPure},
-		leaseOne:      {"leases", 1, true, newLeases},
-		holdsOne:      {"holds", 1, true, newHolds},
-		pureTwo:       {"pure", 2, false, newPure},
-		recoveringTwo: {"pure, recovery hold", 2, true, newPure},
-		leaseTwo:      {"leases, not shared", 2, true, newLeases},
-		holdsTwo:      {"holds, not shared", 2, true, newHolds},
+		pureOne:       {"pure", 1, false, false, newPure},
+		recoveringOne: {"pure, recovery hold", 1, true, false, newPure},
+		leaseOne:      {"leases", 1, true, false, newLeases},
+		holdsOne:      {"holds", 1, true, true, newHolds},
+		noRuleOne:     {"holds, no outage rule", 1, true, false, newHolds},
+		pureTwo:       {"pure", 2, false, false, newPure},
+		recoveringTwo: {"pure, recovery hold", 2, true, false, newPure},
+		leaseTwo:      {"leases, not shared", 2, true, false, newLeases},
+		holdsTwo:      {"holds, not shared", 2, true, true, newHolds},
 	}
 }
 
 // pure is the first replica of the rank that is routed and up.
-type pure struct{ masks decide.Masks }
+type pure struct{ *view }
 
-func newPure() chooser { return &pure{allIn()} }
-
-func (p *pure) publish(c publication) { p.masks = c.masks }
+func newPure(v *view) chooser { return &pure{v} }
 
 func (p *pure) choose(_ uint32, rank []uint8, _ moment) (replica uint8, spent bool) {
 	return p.base(rank), false
 }
 
-func (p *pure) base(rank []uint8) uint8 {
-	r, _ := decide.Choose(rank, p.masks, decide.ServeNearest)
+func (p *pure) peek(_ uint32, rank []uint8, _ moment) (replica uint8, until moment) {
+	return p.base(rank), never
+}
+
+// base returns what is first for a rank.
+func (v *view) base(rank []uint8) uint8 {
+	r, _ := decide.Choose(rank, v.masks, decide.ServeNearest)
 	return r
 }
 
@@ -82,7 +83,8 @@ const leaseTime = 300 * second
 // leases keeps a unit on its replica for as long as it goes on asking and the replica
 // is up, even if that is drained: the persistence of load balancers.
 type leases struct {
-	pure
+	*view
+
 	given *lru.Cache[uint32, lease]
 }
 
@@ -91,21 +93,26 @@ type lease struct {
 	until   moment
 }
 
-func newLeases() chooser {
+func newLeases(v *view) chooser {
 	given, err := lru.New[uint32, lease](units)
 	if err != nil {
 		panic(err) // for a size below 1 only
 	}
-	return &leases{pure{allIn()}, given}
+	return &leases{v, given}
 }
 
 func (l *leases) choose(unit uint32, rank []uint8, now moment) (replica uint8, spent bool) {
-	e, ok := l.given.Get(unit)
+	replica, _ = l.peek(unit, rank, now)
+	l.given.Add(unit, lease{replica, now + leaseTime})
+	return replica, false
+}
+
+func (l *leases) peek(unit uint32, rank []uint8, now moment) (replica uint8, until moment) {
+	e, ok := l.given.Peek(unit)
 	if !ok || now > e.until || !l.masks.Up.Has(e.replica) {
-		e.replica = l.base(rank)
+		return l.base(rank), never
 	}
-	l.given.Add(unit, lease{e.replica, now + leaseTime})
-	return e.replica, false
+	return e.replica, e.until
 }
 
 // policy is the default of the server.
@@ -118,10 +125,10 @@ func longestHold() moment  { return 2 * longestDrain() }
 
 // holds is what the server does.
 type holds struct {
-	pure
+	*view
+
 	kept      map[uint32]*keeping
 	table     *decide.Holds
-	history   decide.History
 	situation decide.Situation
 }
 
@@ -133,28 +140,22 @@ type keeping struct {
 	spent  moment // when a hold of it was last spent
 }
 
-func newHolds() chooser {
-	h := &holds{pure: pure{allIn()}, kept: make(map[uint32]*keeping), table: decide.NewHolds(units)}
+func newHolds(v *view) chooser {
+	h := &holds{view: v, kept: make(map[uint32]*keeping), table: decide.NewHolds(units)}
 	var same [decide.MaxRegions]uint8
 	for i := range same {
 		same[i] = uint8(i)
 	}
 	h.situation = decide.Situation{
 		Policy: policy(), Configured: allIn().Routed,
-		History: &h.history, Stable: &same, Local: &same,
+		History: &v.history, Stable: &same, Local: &same,
 	}
 	return h
 }
 
-func (h *holds) publish(c publication) {
-	h.history.Note(decide.Change{At: unix(c.at), Masks: c.masks}, c.died)
-	h.pure.publish(c)
-}
-
 func (h *holds) choose(unit uint32, rank []uint8, now moment) (replica uint8, spent bool) {
-	base := h.base(rank)
-	h.situation.Rank, h.situation.Masks = rank, h.masks
-	replica, _ = h.table.Serve(decide.NewKey(1, 0, uint64(unit), 1), base, unix(now), &h.situation)
+	base, key := h.ask(unit, rank)
+	replica, _ = h.table.Serve(key, base, unix(now), &h.situation)
 	k := h.kept[unit]
 	if k == nil {
 		k = &keeping{spent: -day}
@@ -172,32 +173,17 @@ func (h *holds) choose(unit uint32, rank []uint8, now moment) (replica uint8, sp
 	return replica, now-k.spent <= ttl
 }
 
-// fleet is the name servers of one algorithm, and what they have still to publish.
-type fleet struct {
-	servers []chooser
-	pending [][]publication
+func (h *holds) peek(unit uint32, rank []uint8, now moment) (replica uint8, until moment) {
+	base, key := h.ask(unit, rank)
+	replica, e, held := h.table.Peek(key, base, unix(now), &h.situation)
+	if !held {
+		return replica, never
+	}
+	return replica, moment(e.Until-epoch) * second
 }
 
-func newFleet(a *algorithm, f *faults, seed uint64) *fleet {
-	fl := &fleet{}
-	flips := f.flips(a.recovery)
-	for i := range a.servers {
-		var lag *rand.Rand
-		if i > 0 {
-			lag = rand.New(rand.NewPCG(seed, uint64(i))) //nolint:gosec // runs must repeat
-		}
-		fl.servers = append(fl.servers, a.make())
-		fl.pending = append(fl.pending, publications(flips, lag))
-	}
-	return fl
-}
-
-// advance publishes all that is due.
-func (f *fleet) advance(now moment) {
-	for i, server := range f.servers {
-		for len(f.pending[i]) > 0 && f.pending[i][0].at <= now {
-			server.publish(f.pending[i][0])
-			f.pending[i] = f.pending[i][1:]
-		}
-	}
+// ask makes up the situation of a unit.
+func (h *holds) ask(unit uint32, rank []uint8) (base uint8, key decide.Key) {
+	h.situation.Rank, h.situation.Masks = rank, h.masks
+	return h.base(rank), decide.NewKey(1, 0, uint64(unit), 1)
 }

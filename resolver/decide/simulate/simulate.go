@@ -24,10 +24,12 @@ type simulation struct {
 func simulate(o options, seed uint64) *tally {
 	rng := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // runs must repeat
 	s := &simulation{rng: rng, tally: newTally(o)}
-	s.faults = newFaults(s.rng, o.days)
-	s.tally.events = s.faults.count()
+	outages := rand.New(rand.NewPCG(seed, 1<<32)) //nolint:gosec // the same
+	s.faults = newFaults(s.rng, outages, o.days)
+	s.tally.events = s.faults.count
+	failures := s.faults.failures(outages)
 	for i, a := range algorithms() {
-		s.fleets[i] = newFleet(&a, s.faults, seed)
+		s.fleets[i] = newFleet(&a, s.faults, &failures, seed)
 	}
 	for r := range s.sick {
 		s.sick[r] = -day
@@ -57,8 +59,8 @@ func simulate(o options, seed uint64) *tally {
 // advance moves the time on: what is due is published, and what is down is known.
 func (s *simulation) advance(now moment) {
 	s.now = now
-	for _, f := range s.fleets {
-		f.advance(now)
+	for i, f := range s.fleets {
+		f.advance(now, s.hosts, &s.tally.returns[i])
 	}
 	for r := range s.sick {
 		spans := &s.faults.down[r]
@@ -105,9 +107,11 @@ func (s *simulation) query(h *host, unit uint32, a *answer) {
 	a.given, a.expires = s.now, s.now+ttl
 	server := s.rng.IntN(2)
 	for i, f := range s.fleets {
-		replica, spent := f.servers[server%len(f.servers)].choose(unit, h.rank, s.now)
+		n := f.servers[server%len(f.servers)]
+		replica, spent := n.choose(unit, h.rank, s.now)
+		resort := allDown(n.view.masks) && n.view.masks.Resort.Has(replica) // in want of a better one
 		a.replica[i], a.spent[i] = replica, spent
-		if since := s.drained[replica]; since >= 0 {
+		if since := s.drained[replica]; since >= 0 && !resort {
 			s.tally.lag[i] = max(s.tally.lag[i], s.now-since)
 		}
 	}
@@ -122,13 +126,25 @@ func (s *simulation) use(p *push, a *answer, second bool) {
 		case p.broken[i] != whole:
 		case s.sick[replica] >= a.given, p.begun && s.sick[p.replica[i]] >= p.last:
 			p.broken[i] = death
-		case moved && (a.spent[i] || p.spent[i]):
-			p.broken[i] = spent
-		case moved && second:
-			p.broken[i] = split
 		case moved:
-			p.broken[i] = voluntary
+			p.broken[i] = s.movedBy(i, p, a, second)
 		}
 		p.replica[i], p.spent[i] = replica, a.spent[i]
 	}
+	p.given = a.given
+}
+
+// movedBy returns what has moved a push from the answer used last to another one,
+// where no replica died.
+func (s *simulation) movedBy(i int, p *push, a *answer, second bool) breakage {
+	t := s.fleets[i].turned(p.given, a.given)
+	switch {
+	case t != nil:
+		return t.breakage()
+	case a.spent[i] || p.spent[i]:
+		return spent
+	case second:
+		return split
+	}
+	return voluntary
 }

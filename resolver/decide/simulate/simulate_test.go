@@ -4,9 +4,10 @@ import (
 	"bytes"
 	"io"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
+
+	"portolan.dev/resolver/decide"
 )
 
 // A small run keeps all promises, and shows what they are worth.
@@ -54,6 +55,9 @@ func TestCheckFails(t *testing.T) {
 		}
 		total.broken[holdsOne][oneSite][death] = 100
 		total.broken[holdsOne][unrelated][voluntary] = 10
+		total.returns[noRuleOne].elsewhere, total.returns[holdsOne].elsewhere = 10, 5
+		total.broken[noRuleOne][oneSite][blipEntering], total.broken[holdsOne][oneSite][blipLeaving] = 5, 5
+		total.broken[holdsOne][oneSite][leaving] = 100
 		return total
 	}
 	if err := good().check(io.Discard); err != nil {
@@ -65,7 +69,10 @@ func TestCheckFails(t *testing.T) {
 		"client subnet: voluntary": func(a *tally) { a.broken[holdsOne][clientSubnet][spent] = 1 },
 		"unrelated: voluntary":     func(a *tally) { a.broken[holdsOne][unrelated][voluntary] = 11 },
 		"after its drain":          func(a *tally) { a.lag[holdsOne] = longestDrain() + 1 },
-		"too few":                  func(a *tally) { a.broken[pureOne] = [kindCount][breakageCount]int{} },
+		"too few to show":          func(a *tally) { a.broken[pureOne] = [kindCount][breakageCount]int{} },
+		"no host was elsewhere":    func(a *tally) { a.returns = [algorithmCount]returns{} },
+		"6 hosts were elsewhere":   func(a *tally) { a.returns[holdsOne].elsewhere = 6 },
+		"blips broke 6 pushes":     func(a *tally) { a.broken[holdsOne][unrelated][blipEntering] = 1 },
 	} {
 		total := good()
 		spoil(total)
@@ -83,49 +90,6 @@ func TestFlagsAreChecked(t *testing.T) {
 	}
 }
 
-// What probes make of outages: an outage shorter than detection is not seen, a
-// recovery takes the hold, a failure meanwhile begins it anew, a flap doubles it.
-func TestHealthFlips(t *testing.T) {
-	at := func(s moment, in bool) flip { return flip{s * second, 2, true, in} }
-	for _, tt := range []struct {
-		name    string
-		outages []span
-		hold    bool
-		want    []flip
-	}{
-		{"unnoticed", []span{{100, 110}}, true, nil},
-		{"plain", []span{{100, 200}}, false, []flip{at(115, false), at(215, true)}},
-		{"held", []span{{100, 200}}, true, []flip{at(115, false), at(800, true)}},
-		{"begun anew", []span{{100, 200}, {700, 705}}, true, []flip{at(115, false), at(1305, true)}},
-		{"flap", []span{{100, 200}, {900, 1000}}, true, []flip{at(115, false), at(800, true), at(915, false), at(2200, true)}},
-		{
-			"no flap after an hour",
-			[]span{{100, 200}, {5000, 5100}},
-			true,
-			[]flip{at(115, false), at(800, true), at(5015, false), at(5700, true)},
-		},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			for i := range tt.outages {
-				tt.outages[i].from *= second
-				tt.outages[i].to *= second
-			}
-			if got := healthFlips(tt.outages, 2, tt.hold); !slices.Equal(got, tt.want) {
-				t.Errorf("got  %v\nwant %v", got, tt.want)
-			}
-		})
-	}
-}
-
-func TestFaultsAreAsMany(t *testing.T) {
-	for seed := range uint64(20) {
-		f := newFaults(rand.New(rand.NewPCG(seed, 1)), 21)
-		if n := f.count(); n < 140 || n > 200 {
-			t.Errorf("seed %d: %d events in 21 days, not about 170", seed, n)
-		}
-	}
-}
-
 // pushOf is a push of a new host with some resolvers, in a simulation where nothing
 // is down.
 func pushOf(resolvers int) (*simulation, *push) {
@@ -133,7 +97,33 @@ func pushOf(resolvers int) (*simulation, *push) {
 	for r := range s.sick {
 		s.sick[r] = -day
 	}
+	for i := range s.fleets {
+		s.fleets[i] = &fleet{}
+	}
 	return s, &push{host: &host{resolvers: make([]resolver, resolvers)}}
+}
+
+// A drained replica may be given as long as nothing else works: that is no hold.
+func TestALastResortIsNoHold(t *testing.T) {
+	for name, tt := range map[string]struct {
+		masks decide.Masks
+		want  moment
+	}{
+		"last resort": {decide.Masks{Routed: 0b0111, Up: 0b1000, Resort: 0b1000}, 0},
+		"still given": {decide.Masks{Routed: 0b1111, Up: 0b1000}, hour},
+	} {
+		s, p := pushOf(1)
+		for i := range s.fleets {
+			v := &view{masks: tt.masks}
+			s.fleets[i].servers = []*nameserver{{chooser: newPure(v), view: v}}
+		}
+		s.now, s.drained = hour, [replicas]moment{-1, -1, -1, 0}
+		p.host.rank = []uint8{0, 1, 2, 3}
+		s.query(p.host, 1, &p.host.resolvers[0].cache[0])
+		if got := s.tally.lag[holdsOne]; got != tt.want {
+			t.Errorf("%s: %d ms after its drain, want %d", name, got, tt.want)
+		}
+	}
 }
 
 // The cause of a break.
@@ -148,21 +138,32 @@ func TestBreakage(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		sick moment // when replica 1 was last down
+		turn *turn
 		play func(s *simulation, p *push)
 		want breakage
 	}{
-		{"the same", -day, func(s *simulation, p *push) { s.use(p, to(1, 0, false), false); s.use(p, to(1, 0, false), true) }, whole},
-		{"the first moves nobody", -day, func(s *simulation, p *push) { s.use(p, to(1, 0, true), false) }, whole},
-		{"split", -day, func(s *simulation, p *push) { s.use(p, to(1, 0, false), false); s.use(p, to(2, 0, false), true) }, split},
-		{"moved", -day, moveOn(to(1, 0, false), to(2, 20*second, false)), voluntary},
-		{"spent", -day, moveOn(to(1, 0, false), to(2, 20*second, true)), spent},
-		{"died between", 15 * second, moveOn(to(1, 0, false), to(2, 20*second, false)), death},
-		{"died before", 5 * second, moveOn(to(1, 7*second, false), to(2, 20*second, false)), voluntary},
-		{"died and named from a cache", 5 * second, moveOn(to(2, 8*second, false), to(1, 0, false)), death},
+		{"the same", -day, nil, func(s *simulation, p *push) { s.use(p, to(1, 0, false), false); s.use(p, to(1, 0, false), true) }, whole},
+		{"the first moves nobody", -day, nil, func(s *simulation, p *push) { s.use(p, to(1, 0, true), false) }, whole},
+		{"split", -day, nil, func(s *simulation, p *push) { s.use(p, to(1, 0, false), false); s.use(p, to(2, 0, false), true) }, split},
+		{"moved", -day, nil, moveOn(to(1, 0, false), to(2, 20*second, false)), voluntary},
+		{"spent", -day, nil, moveOn(to(1, 0, false), to(2, 20*second, true)), spent},
+		{"died between", 15 * second, nil, moveOn(to(1, 0, false), to(2, 20*second, false)), death},
+		{"died before", 5 * second, nil, moveOn(to(1, 7*second, false), to(2, 20*second, false)), voluntary},
+		{"all go down", -day, &turn{15 * second, common, false}, moveOn(to(1, 0, false), to(2, 20*second, false)), entering},
+		{"they come back", -day, &turn{20 * second, chance, true}, moveOn(to(1, 0, false), to(2, 20*second, true)), leaving},
+		{"a blip", -day, &turn{20 * second, blip, false}, moveOn(to(1, 0, false), to(2, 20*second, false)), blipEntering},
+		{"a blip is over", -day, &turn{20 * second, blip, true}, moveOn(to(2, 20*second, false), to(1, 0, false)), blipLeaving},
+		{"a blip of a dead one", 15 * second, &turn{20 * second, blip, true}, moveOn(to(1, 0, false), to(2, 20*second, false)), death},
+		{"before it", -day, &turn{21 * second, common, false}, moveOn(to(1, 0, false), to(2, 20*second, false)), voluntary},
+		{"after it", -day, &turn{5 * second, common, true}, moveOn(to(1, 5*second, false), to(2, 20*second, true)), spent},
+		{"died and named from a cache", 5 * second, nil, moveOn(to(2, 8*second, false), to(1, 0, false)), death},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, p := pushOf(1)
 			s.sick[1] = tt.sick
+			if tt.turn != nil {
+				s.fleets[holdsOne].turns = []turn{*tt.turn}
+			}
 			tt.play(s, p)
 			if p.broken[holdsOne] != tt.want {
 				t.Errorf("breakage %d, want %d", p.broken[holdsOne], tt.want)

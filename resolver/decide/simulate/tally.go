@@ -16,7 +16,9 @@ type tally struct {
 	pushes   [kindCount]int
 	broken   [algorithmCount][kindCount][breakageCount]int
 	// lag is, by algorithm, how long after a drain its replica was still given.
-	lag [algorithmCount]moment
+	// It may be given as a last resort while all others are down.
+	lag     [algorithmCount]moment
+	returns [algorithmCount]returns
 }
 
 func newTally(o options) *tally { return &tally{options: o} }
@@ -35,6 +37,7 @@ func (t *tally) add(o *tally) {
 	t.requests += o.requests
 	t.queries += o.queries
 	for i := range t.lag {
+		t.returns[i].add(&o.returns[i])
 		t.lag[i] = max(t.lag[i], o.lag[i])
 	}
 	for k := range t.pushes {
@@ -61,6 +64,14 @@ func (t *tally) voluntaryOfAll(a int) (n int) {
 	return n
 }
 
+// brokenBy returns how many pushes of all kinds one thing broke.
+func (t *tally) brokenBy(a int, b breakage) (n int) {
+	for k := range kindCount {
+		n += t.broken[a][k][b]
+	}
+	return n
+}
+
 // print writes a table: for each algorithm and kind of host, how many pushes were
 // broken by voluntary changes and by deaths.
 func (t *tally) print(out io.Writer, title string) {
@@ -75,21 +86,26 @@ func (t *tally) print(out io.Writer, title string) {
 	for k := range kindCount {
 		fmt.Fprintf(w, "%v\t", k)
 	}
-	fmt.Fprint(w, "all\tsplit\tspent\tdrained\t\n")
+	fmt.Fprint(w, "all\tsplit\tspent\tall-down\tblip\telsewhere\tlost\tdrained\t\n")
 	for i, a := range algorithms() {
 		fmt.Fprintf(w, "%d\t%s\t", a.servers, a.name)
-		deaths, splits, spents := 0, 0, 0
 		for k := range kindCount {
-			b := &t.broken[i][k]
-			fmt.Fprintf(w, "%d / %d\t", t.voluntary(i, k), b[death])
-			deaths, splits, spents = deaths+b[death], splits+b[split], spents+b[spent]
+			fmt.Fprintf(w, "%d / %d\t", t.voluntary(i, k), t.broken[i][k][death])
 		}
-		fmt.Fprintf(w, "%d / %d\t%d\t%d\t%d s\t\n", t.voluntaryOfAll(i), deaths, splits, spents, t.lag[i]/second)
+		of := func(b breakage) int { return t.brokenBy(i, b) }
+		fmt.Fprintf(w, "%d / %d\t%d\t%d\t%d / %d\t%d / %d\t%d\t%d\t%d s\t\n", t.voluntaryOfAll(i), of(death), of(split), of(spent),
+			of(entering), of(leaving), of(blipEntering), of(blipLeaving), t.returns[i].elsewhere, t.returns[i].lost, t.lag[i]/second)
 	}
 	_ = w.Flush() // as the other writes to the terminal
-	fmt.Fprint(out, "broken by voluntary changes / by deaths; of the voluntary: A and AAAA split, holds spent; ",
-		"drained: how long after a drain it was still given\n\n")
+	fmt.Fprint(out, legend)
 }
+
+const legend = `broken by voluntary changes / by deaths; of the voluntary: A and AAAA split, holds spent
+all-down, blip: broken while all replicas went down / were or came back, and no replica of the push died
+elsewhere, lost: hosts that were given another replica after that than before, or lost a hold to what is first for them
+drained: how long after a drain it was still given
+
+`
 
 // check says whether the holds, on one name server, keep what is promised of them:
 //
@@ -97,8 +113,10 @@ func (t *tally) print(out io.Writer, title string) {
 //   - of hosts with unrelated resolvers, at most a quarter as many as without
 //     holds, under the same events;
 //   - a drained replica is given to nobody after that time;
+//   - an outage of all replicas leaves at most half as many hosts elsewhere as
+//     without the rule for it, and the prober's blips break no more pushes;
 //   - and there was something to protect from: without holds, at least one push
-//     in 2500 is broken.
+//     in 2500 is broken, and without that rule, hosts are elsewhere.
 func (t *tally) check(out io.Writer) error {
 	var errs []error
 	pushes := t.pushes[unrelated]
@@ -115,6 +133,7 @@ func (t *tally) check(out io.Writer) error {
 	if lag := t.lag[holdsOne]; lag > longestDrain() {
 		errs = append(errs, fmt.Errorf("a replica was given %d s after its drain, the bound is %d s", lag/second, longestDrain()/second))
 	}
+	errs = append(errs, t.checkOutages())
 	if n := t.voluntaryOfAll(pureOne); n*2500 < pushes {
 		errs = append(errs, fmt.Errorf("voluntary changes broke only %d pushes of %d without holds, too few to show anything: use more -pushes", n, pushes))
 	}
@@ -123,4 +142,21 @@ func (t *tally) check(out io.Writer) error {
 	}
 	fmt.Fprintln(out, "holds keep what is promised of them")
 	return nil
+}
+
+// checkOutages says whether the rule for outages of all replicas is of use.
+func (t *tally) checkOutages() error {
+	var errs []error
+	n, bare := t.returns[holdsOne].elsewhere, t.returns[noRuleOne].elsewhere
+	switch {
+	case bare == 0:
+		errs = append(errs, errors.New("no host was elsewhere after an outage of all replicas without the rule, too few to show anything: use more -pushes"))
+	case n*2 > bare:
+		errs = append(errs, fmt.Errorf("%d hosts were elsewhere after an outage of all replicas, more than half of the %d without the rule", n, bare))
+	}
+	blips := func(a int) int { return t.brokenBy(a, blipEntering) + t.brokenBy(a, blipLeaving) }
+	if n, bare := blips(holdsOne), blips(noRuleOne); n > bare {
+		errs = append(errs, fmt.Errorf("the prober's blips broke %d pushes, more than the %d without the rule", n, bare))
+	}
+	return errors.Join(errs...)
 }
