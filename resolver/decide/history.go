@@ -85,6 +85,18 @@ func (h *History) Down(region uint8) uint32 { return h.downs[region].Load() }
 // as Note.
 func (h *History) SetDown(region uint8, at uint32) { h.downs[region].Store(at) }
 
+// SetFree makes the changes from one second to another no reason to hold a client. It
+// must not run at the same time as Note.
+func (h *History) SetFree(from, to uint32) {
+	h.version.Add(1)
+	for i := range h.ring {
+		if at := h.ring[i].at.Load(); uint32(at) >= from && uint32(at) <= to {
+			h.ring[i].at.Store(at | freeBit)
+		}
+	}
+	h.version.Add(1)
+}
+
 // Carry makes h, which nobody reads yet, what from is in a configuration with other
 // region numbers: local gives the new number of each old one, [MaxRegions] or more
 // for a region that is gone. Unlike noting the changes again it keeps deaths, and

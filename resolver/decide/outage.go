@@ -7,6 +7,9 @@ const (
 	// longestSettle bounds, in seconds, how long an outage goes on as it began once the
 	// first replica works.
 	longestSettle = 15
+	// publishedBy is how long after a verdict, in seconds, it is in the history at the
+	// latest.
+	publishedBy = 2
 	// shortestReturn is the least time in seconds that replicas of an outage have to come
 	// back together.
 	shortestReturn = 60
@@ -69,7 +72,8 @@ type Outage struct {
 	// died is when members went down: kept here while it does not count as a death, for
 	// holds.
 	died map[uint8]uint32
-	// left is when replicas went down again that had returned.
+	// left is when replicas went down again that had returned, until they are up by
+	// themselves: should all be down again soon, they are members of that, too.
 	left map[uint8]uint32
 }
 
@@ -99,7 +103,7 @@ func (o *Outage) Step(st Condition, was Masks, now uint32, f Facts) (m Masks, fr
 			m.Resort = st.resort()
 		}
 	}
-	if o.members == 0 && (st.Routed == 0 || st.Routed&st.Up != 0) {
+	if o.members == 0 && len(o.left) == 0 && (st.Routed == 0 || st.Routed&st.Up != 0) {
 		o.begun = false
 	}
 	return m, free, back
@@ -120,7 +124,10 @@ func (o *Outage) Next(now uint32) uint32 {
 // begin finds out which replicas belong to the outage.
 func (o *Outage) begin(st *Condition, now uint32, f Facts) {
 	left := o.left
-	*o = Outage{begun: true, died: make(map[uint8]uint32), left: make(map[uint8]uint32)}
+	if left == nil {
+		left = make(map[uint8]uint32)
+	}
+	*o = Outage{begun: true, died: make(map[uint8]uint32), left: left}
 	last := uint32(0)
 	for out := st.Routed &^ st.Up; out != 0; out &= out - 1 {
 		region := lowest(out)
@@ -157,11 +164,19 @@ func (o *Outage) advance(st *Condition, now uint32, f Facts) (back Mask) {
 		o.members = o.members.With(lowest(well), false)
 		delete(o.died, lowest(well))
 	}
+	for region := range o.left {
+		if st.Up.Has(region) {
+			delete(o.left, region)
+		}
+	}
 	o.returned &= o.members
 	failed := o.returned &^ st.Passing
 	o.members, o.returned = o.members&^failed, o.returned&^failed
 	for ; failed != 0; failed &= failed - 1 {
 		o.left[lowest(failed)] = now
+	}
+	if o.returned == 0 && st.resort() == 0 { // what worked all along does not any more
+		o.settles, o.ends = 0, 0
 	}
 	if o.settles == 0 && st.resort() != 0 {
 		probe, _ := f.Times(o.members)
@@ -190,6 +205,7 @@ func (o *Outage) Tell(h *History, idle uint32) {
 		case !o.members.Has(region):
 			h.SetDown(region, max(h.Down(region), at))
 		case h.Down(region) >= at:
+			h.SetFree(at, at+publishedBy)                // nor is what moved clients off it a reason to hold them
 			h.SetDown(region, at-min(idle+together, at)) // a client that had fallen silent has no claim
 		}
 	}

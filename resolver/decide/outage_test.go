@@ -244,6 +244,84 @@ func TestASecondOutageIsOneToo(t *testing.T) {
 	w.want(1, Nearest)
 }
 
+// Who moved while they went down is not held there: the deaths of members that moved it
+// are no reason to.
+func TestGoingDownHoldsNobody(t *testing.T) {
+	w := newOutageWorld(t)
+	var stable [MaxRegions]uint8
+	for i := range stable {
+		stable[i] = uint8(i)
+	}
+	s := &Situation{
+		Rank: []uint8{0, 1, 2}, Policy: Policy{Idle: 300, Hold: 900, Renewals: 4}, Configured: 0b111,
+		History: &w.history, Stable: &stable, Local: &stable,
+	}
+	holds := NewHolds(100)
+	give := func(now uint32, want uint8) {
+		t.Helper()
+		s.Masks = w.masks
+		base, _ := Choose(s.Rank, w.masks, ServeNearest)
+		if region, _ := holds.Serve(NewKey(1, 0, 7, 7), base, now, s); region != want {
+			t.Errorf("%d at %d, want %d", region, now, want)
+		}
+	}
+	give(990, 0)
+	w.down(1000, 0)
+	give(1002, 1)
+	w.down(1002, 2) // in the same second
+	w.down(1004, 1)
+	for region := range uint8(3) {
+		w.passes(1030, region, true)
+	}
+	w.publish(1037)
+	give(1040, 0)
+}
+
+// A drained replica that worked, and then does not, leaves the members the time to come
+// back together.
+func TestALastResortThatFailsToo(t *testing.T) {
+	w := newOutageWorld(t)
+	w.at(900, func() { w.st.Routed, w.st.Drained = 0b011, 0b100 })
+	w.down(1000, 0)
+	w.down(1001, 1)
+	w.want(2, LastResort)
+	w.down(1003, 2)
+	w.want(0, AllDown)
+	w.passes(1030, 1, true)
+	w.want(0, AllDown)
+	w.passes(1033, 0, true)
+	w.publish(1037)
+	w.want(0, Nearest)
+}
+
+// Replicas that had returned, and go down again as the first ones of another outage, are
+// members although others were up by themselves meanwhile.
+func TestWhatHadReturnedIsAMemberAgain(t *testing.T) {
+	w := newOutageWorld(t)
+	for region := range uint8(3) {
+		w.down(1000, region)
+	}
+	for region := range uint8(3) {
+		w.passes(1030, region, true)
+	}
+	w.publish(1037)
+	w.up(1630, 2)
+	w.passes(1700, 0, false)
+	w.passes(1701, 1, false)
+	if !w.o.Active() { // who keeps it would drop it, and when they left with it
+		t.Error("over, although replicas that had returned are down")
+	}
+	w.down(1703, 2)
+	for region := range uint8(3) {
+		w.passes(1730, region, true)
+	}
+	w.publish(1737)
+	w.want(0, Nearest)
+	if w.masks.Up != 0b111 {
+		t.Errorf("%+v", w.masks)
+	}
+}
+
 // Whatever happens, in any order: some routed replica is answered as long as there is
 // one; none that is out of routing is, unless drained and nothing else works; one that
 // works goes before all that do not, once that can be known; and an outage ends.

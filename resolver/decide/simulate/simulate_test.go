@@ -55,7 +55,7 @@ func TestCheckFails(t *testing.T) {
 		}
 		total.broken[holdsOne][oneSite][death] = 100
 		total.broken[holdsOne][unrelated][voluntary] = 10
-		total.returns[noRuleOne].elsewhere, total.returns[holdsOne].elsewhere = 10, 5
+		total.returns[noRuleOne].elsewhere = 10
 		total.broken[noRuleOne][oneSite][blipEntering], total.broken[holdsOne][oneSite][blipLeaving] = 5, 5
 		total.broken[holdsOne][oneSite][leaving] = 100
 		return total
@@ -71,7 +71,7 @@ func TestCheckFails(t *testing.T) {
 		"after its drain":          func(a *tally) { a.lag[holdsOne] = longestDrain() + 1 },
 		"too few to show":          func(a *tally) { a.broken[pureOne] = [kindCount][breakageCount]int{} },
 		"no host was elsewhere":    func(a *tally) { a.returns = [algorithmCount]returns{} },
-		"6 hosts were elsewhere":   func(a *tally) { a.returns[holdsOne].elsewhere = 6 },
+		"1 hosts were elsewhere":   func(a *tally) { a.returns[holdsOne].elsewhere = 1 },
 		"blips broke 6 pushes":     func(a *tally) { a.broken[holdsOne][unrelated][blipEntering] = 1 },
 	} {
 		total := good()

@@ -18,7 +18,7 @@ const never moment = math.MaxInt64
 type view struct {
 	outages  bool   // they are treated as such, by decide.Outage
 	pending  []flip // not heard yet
-	standing decide.Standing
+	standing decide.Condition
 	since    [replicas]uint32
 	outage   *decide.Outage // nil: none
 	turn     moment         // when the outage goes on by itself
@@ -30,7 +30,7 @@ func newView(pending []flip, outages bool) *view {
 	all := allIn()
 	return &view{
 		outages: outages, pending: pending, turn: never, masks: all,
-		standing: decide.Standing{Routed: all.Routed, Up: all.Up},
+		standing: decide.Condition{Routed: all.Routed, Up: all.Up},
 	}
 }
 
