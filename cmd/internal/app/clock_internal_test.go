@@ -72,9 +72,12 @@ func TestClockSlack(t *testing.T) {
 		ahead  time.Duration
 		logged bool
 	}{
-		{50 * time.Millisecond, 0, false}, {-50 * time.Millisecond, 0, false},
-		{time.Second, time.Second, false}, {-time.Second, -time.Second, false},
-		{2 * time.Second, 2 * time.Second, true}, {-2 * time.Second, -2 * time.Second, true},
+		{50 * time.Millisecond, 0, false},
+		{-50 * time.Millisecond, 0, false},
+		{time.Second, time.Second, false},
+		{-time.Second, -time.Second, false},
+		{2 * time.Second, 2 * time.Second, true},
+		{-2 * time.Second, -2 * time.Second, true},
 	} {
 		f := newFakeClock(noon())
 		f.set = tt.off

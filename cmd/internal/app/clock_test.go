@@ -34,6 +34,7 @@ func (w *wallClock) options() app.Options {
 }
 func (w *wallClock) near(t time.Time) bool { return w.now().Sub(t).Abs() < patience }
 func (w *wallClock) restarted() *wallClock { n := newWallClock(); n.set.Store(w.set.Load()); return n }
+
 func startAt(t *testing.T, text string, w *wallClock) *server {
 	t.Helper()
 	s := newServer(t, text, w.options())

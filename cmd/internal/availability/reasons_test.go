@@ -11,6 +11,7 @@ import (
 // clock is set, moments of before are told as it has them now.
 func TestReasonsAreByTheWallClock(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
+		t.Helper()
 		r := newRig(t, base, nil)
 		r.down("westus")
 		since := r.now()
