@@ -93,6 +93,7 @@ func TestAVerdictOnAFullDiskIsWrittenLater(t *testing.T) {
 		time.Sleep(time.Minute)
 		r.disk.fill(nil)
 		time.Sleep(2 * retryAfter)
+		r.want("eastus", decide.Nearest)
 		if got := r.disk.kinds(); got != "down" || r.noted != nil {
 			t.Errorf("written: %q, noted %s", got, r.noted)
 		}
