@@ -113,7 +113,7 @@ func (e Event) clone() Event {
 }
 
 // moments are the times that e has.
-func (e *Event) moments() []*time.Time {
+func moments(e *Event) []*time.Time {
 	return []*time.Time{&e.DecidedAt, &e.EffectiveAt, &e.Deadline, &e.Until}
 }
 
@@ -143,7 +143,7 @@ func settle(events ...*Event) error {
 		if e == nil {
 			continue
 		}
-		for _, t := range e.moments() {
+		for _, t := range moments(e) {
 			*t = t.Round(0).UTC()
 			if y := t.Year(); y < 1 || y > 9999 {
 				return fmt.Errorf("%w: %.64q event: year %d: must be 1 to 9999", ErrInvalid, string(e.Kind), y)

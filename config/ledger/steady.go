@@ -9,21 +9,21 @@ import "time"
 // Wall returns e, whose moments are those of the writer's own clock, as it is stored:
 // with moments of a clock that is ahead by so much.
 func (e Event) Wall(ahead time.Duration) Event {
-	e.move(ahead)
+	move(&e, ahead)
 	e.Ahead = ahead
 	return e
 }
 
 // Steady returns e, which was stored, with moments of its writer's own clock.
 func (e Event) Steady() Event {
-	e.move(-e.Ahead)
+	move(&e, -e.Ahead)
 	e.Ahead = 0
 	return e
 }
 
 // move makes all moments of e that are given later by d.
-func (e *Event) move(d time.Duration) {
-	for _, t := range e.moments() {
+func move(e *Event, d time.Duration) {
+	for _, t := range moments(e) {
 		if !t.IsZero() {
 			*t = t.Add(d)
 		}
@@ -35,24 +35,24 @@ func (e *Event) move(d time.Duration) {
 func (s *State) Steady() State {
 	c := s.Clone()
 	for _, r := range c.Replicas {
-		r.Drain.steady()
-		r.Routing.steady()
+		steady(r.Drain)
+		steady(r.Routing)
 	}
 	for k, h := range c.Health {
-		h.Down.steady()
+		steady(h.Down)
 		if !h.UpAt.IsZero() {
 			h.UpAt = h.UpAt.Add(-h.UpAhead)
 		}
 		h.UpAhead = 0
 		c.Health[k] = h
 	}
-	c.Config.steady()
-	c.GeoData.steady()
+	steady(c.Config)
+	steady(c.GeoData)
 	return c
 }
 
 // steady is Steady in place, of an event that may be nil.
-func (e *Event) steady() {
+func steady(e *Event) {
 	if e != nil {
 		*e = e.Steady()
 	}
