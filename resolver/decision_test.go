@@ -237,3 +237,40 @@ func TestABatchWithoutMuch(t *testing.T) {
 	}
 	compareServers(t, one, together, 20, ofTheFleet(registries))
 }
+
+// A replica that works is answered while none is up, without an error, and counted as
+// what it is.
+func TestLastResort(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, contoso)
+	registry, ok := s.s.FindRegistry("atapex")
+	if !ok {
+		t.Fatal("no registry atapex")
+	}
+	m := s.s.Live[registry].Masks()
+	m.Up, m.Resort = 0, 1<<s.region("westeurope")
+	s.s.Live[registry].Change(m, clock.Add(10*time.Second), true)
+	msg, err := question("own.example.", dns.TypeA, seattle).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := s.resolver.Totals().AllDown
+	var answer dns.Msg
+	if err := answer.Unpack(s.udp.Answer(nil, msg, loopback, clock.Unix()+20)); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(texts(answer.Answer), " "); !strings.Contains(got, "192.0.2.140") {
+		t.Errorf("%s, want westeurope", got)
+	}
+	for _, o := range answer.IsEdns0().Option {
+		if o.Option() == dns.EDNS0EDE {
+			t.Errorf("an error with a replica that works: %v", o)
+		}
+	}
+	if n := s.resolver.Totals().AllDown - before; n != 1 {
+		t.Errorf("counted %d times", n)
+	}
+	if got := s.trace(t, registry, seattle); got.Outcome.String() != "last-resort" {
+		t.Errorf("explained as %v", got.Outcome)
+	}
+}

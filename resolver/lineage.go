@@ -296,9 +296,7 @@ func (l *lineage) ending(s *Snapshot, r *Registry, i int, c carried, now uint32)
 	if now+r.Policy.Idle < l.until[i]+decide.Keep {
 		return c
 	}
-	if next := l.key(s, r, i+1, l.n); next != c.key {
-		c.next = next
-	}
+	c.next = l.key(s, r, i+1, l.n)
 	return c
 }
 

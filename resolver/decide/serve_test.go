@@ -361,3 +361,26 @@ func TestAHoldOutlivesACommonOutage(t *testing.T) {
 	w.history.SetDown(1, 1146) // it did die after all
 	w.ask(1147, 0)
 }
+
+// A unit that is met twice in the second of a change is held, and has the standing of one
+// that is, although it was met in one second only.
+func TestHeldInItsFirstSecond(t *testing.T) {
+	w := newWorld(t)
+	w.ask(1000, 0)
+	w.change(1000, Masks{Routed: 0b110, Up: 0b111})
+	w.ask(1000, 0)
+	if e, _ := w.h.Get(w.key); e.Standing != Returned {
+		t.Errorf("%+v", e)
+	}
+}
+
+// A hold that is longer than units are kept is that of a unit that keeps its standing.
+func TestALongHoldKeepsItsStanding(t *testing.T) {
+	w := newWorld(t)
+	w.change(900, Masks{Routed: 0b110, Up: 0b111})
+	w.h.Put(w.key, Entry{LastSeen: 1000, Until: 9000, Region: 0, Renewals: 1, Standing: Qualified})
+	w.ask(1000+2*Keep-1000, 0)
+	if e, _ := w.h.Get(w.key); e.Standing != Qualified {
+		t.Errorf("%+v", e)
+	}
+}
