@@ -34,6 +34,7 @@ type naiveEvent struct {
 	died         Mask
 	live, routed Mask
 	swap         bool
+	outage       bool // no routed replica is up
 }
 
 func (n *naive) serve(key, locality int, now uint32) (r uint8) {
@@ -43,7 +44,7 @@ func (n *naive) serve(key, locality int, now uint32) (r uint8) {
 	case e == nil:
 		e = &naiveEntry{}
 		r = b
-	case b == e.replica:
+	case b == e.replica && !n.log[len(n.log)-1].outage:
 		r, e.hold = b, nil
 	case n.hardDown(e.replica, e.lastSeen):
 		r, e.hold = b, nil
@@ -181,7 +182,7 @@ func (n *naive) adopt(m *model, u *unit) {
 // note logs what is decided from now on.
 func (n *naive) note(m *model, died Mask, swap bool) {
 	e := naiveEvent{at: m.now, died: died, live: m.masks.Up & m.setup.configured, routed: m.masks.Routed, swap: swap}
-	if m.masks.Routed&m.masks.Up == 0 {
+	if e.outage = m.masks.Routed&m.masks.Up == 0; e.outage {
 		e.live |= m.masks.Routed // all are down: none of them more than another
 	}
 	for i := range e.base {

@@ -93,7 +93,8 @@ func (o *Outage) Step(st Condition, was Masks, now uint32, f Facts) (m Masks, fr
 		o.begin(&st, now, f)
 	}
 	back = o.advance(&st, now, f)
-	free = back != 0 || was.Routed&was.Up == 0
+	// The end of an outage by order of the operator is voluntary, as any order is.
+	free = (back != 0 || was.Routed&was.Up == 0) && was.Routed == st.Routed
 	m.Up |= o.returned
 	if m.Routed != 0 && m.Routed&m.Up == 0 {
 		if was.Routed&was.Up != 0 && len(o.left) > 0 {

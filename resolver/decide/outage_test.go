@@ -202,6 +202,19 @@ func TestOutOfRoutingIsNeverAnswered(t *testing.T) {
 	}
 }
 
+func TestAnOrderInAnOutageIsVoluntary(t *testing.T) {
+	w := newOutageWorld(t)
+	w.at(900, func() { w.st.Routed, w.st.Drained = 0b011, 0b100 })
+	w.down(1000, 0)
+	w.down(1001, 1)
+	w.want(2, LastResort)
+	w.at(1100, func() { w.st.Routed, w.st.Drained = 0b111, 0 }) // undrained
+	w.want(2, Nearest)
+	if w.free {
+		t.Error("it holds nobody")
+	}
+}
+
 func TestManualFailbackWaitsForTheOperator(t *testing.T) {
 	w := newOutageWorld(t)
 	w.st.Manual = true

@@ -57,6 +57,8 @@ type Deadlines [MaxRegions]uint32
 //   - base moved away from it because an outage of all replicas ended: the same;
 //   - it lives, and base moved away from it by a voluntary change within Idle
 //     seconds after the unit was last seen: hold it there, for Hold seconds;
+//   - while no routed replica is up a hold on the one that is first goes on, and begins
+//     as above: it is first for the time of the outage only;
 //   - a hold whose end comes while the unit is active is renewed, up to Renewals
 //     periods in all, and not beyond the operator's deadline;
 //   - a hold on a replica that nobody wants empty goes on for as many periods again,
@@ -74,10 +76,13 @@ func (h *Holds) Serve(k Key, base uint8, now uint32, s *Situation) (region uint8
 		}
 		e := unpack(state)
 		region, held = base, false
-		if s.Stable[base] == e.Region {
-			e.Until, e.Renewals = 0, 0
-		} else {
+		switch {
+		case s.Stable[base] != e.Region:
 			region, held = s.resolve(&e, base, now)
+		case s.Masks.Routed&s.Masks.Up == 0:
+			_, _ = s.resolve(&e, base, now) // its hold is not over: what is first now is a last resort
+		default:
+			e.Until, e.Renewals = 0, 0
 		}
 		if e.Standing < Qualified || now > e.LastSeen+Keep {
 			e.Standing = b.standing(e, now, h.keep(), held)

@@ -384,3 +384,24 @@ func TestALongHoldKeepsItsStanding(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 }
+
+// A client that was held on a drained replica is so still when an outage, in which that
+// was the last resort, is over: for it nothing happened.
+func TestAHoldOutlivesALastResort(t *testing.T) {
+	w := newWorld(t)
+	w.ask(1000, 0)
+	w.change(1010, Masks{Routed: 0b110, Up: 0b111}) // drained
+	w.change(1020, Masks{Routed: 0b110, Up: 0b001, Resort: 0b001})
+	w.ask(1030, 0)
+	back := Masks{Routed: 0b110, Up: 0b111}
+	w.history.Note(Change{At: 1040, Masks: back, Free: true}, false)
+	w.s.Masks = back
+	w.ask(1050, 0)
+	w.ask(1300, 0)
+	// Who came in between was given it for want of a better one.
+	w.key = NewKey(1, 7, 0xcb0072, 1)
+	w.s.Masks = Masks{Routed: 0b110, Up: 0b001, Resort: 0b001}
+	w.ask(1035, 0)
+	w.s.Masks = back
+	w.ask(1050, 1)
+}
