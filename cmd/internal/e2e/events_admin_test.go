@@ -332,6 +332,9 @@ func TestFullDisk(t *testing.T) {
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, patience, "the ledger is written again, without an order", func() bool {
+		return s.scrape().get(t, "portolan_ledger_writable") == 1
+	})
 	admin.must("/v1/undrain", order)
 	admin.must("/v1/drain", order)
 	if st := s.status(t); st.LedgerError != "" {

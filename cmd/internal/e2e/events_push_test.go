@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -206,6 +207,7 @@ func TestPushThroughEvents(t *testing.T) {
 			}
 			if !cache {
 				t.Run("death", rig.death)
+				t.Run("addresses", rig.readdress)
 			}
 			if !cache && long() {
 				t.Run("flood", func(t *testing.T) {
@@ -549,6 +551,45 @@ func (r *eventRun) replace(process func()) {
 	r.admin.must("/v1/undrain", fields{"registry": "myregistry", "region": "westus"})
 	r.newcomers("westus")
 	r.stage()
+}
+
+// readdress gives a replica another address, in the order that the refusal names: while
+// pushes run to it that is refused, and once it is drained and they have ended it breaks
+// none.
+func (r *eventRig) readdress(t *testing.T) {
+	run := r.serve(t, "{ttl: 1s, idle: 10s, hold: 10s}")
+	run.begin(r.seattle)
+	c := eventConfig{sticky: "{ttl: 1s, idle: 10s, hold: 10s}", replicas: []string{"westus", "eastus"}}
+	moved := strings.Replace(run.config(c), "westus: {addresses: ["+eventReplicas[0], "westus: {addresses: ["+eventReplicas[2], 1)
+	run.server.configure(t, moved)
+	if code, text := run.admin.post("/v1/reload", fields{}); code != http.StatusConflict || !strings.Contains(text, "drain") {
+		t.Errorf("while pushes run: %d %s", code, text)
+	}
+	run.stage()
+	run.admin.must("/v1/drain", fields{"registry": "myregistry", "region": "westus"})
+	run.newcomers("eastus")
+	run.stage()
+	run.finish()
+	for _, text := range run.failed(0) {
+		t.Errorf("before: %s", text)
+	}
+	eventually(t, patience, "nobody is held", func() bool {
+		var drains []struct{ Held int }
+		run.admin.get("/v1/drains", &drains)
+		return len(drains) == 1 && drains[0].Held == 0
+	})
+	run.admin.must("/v1/reload", fields{})
+	run.admin.must("/v1/undrain", fields{"registry": "myregistry", "region": "westus"})
+	run.newcomers("westus")
+	eventually(t, patience, "the new address is served", func() bool {
+		return slices.Contains(addresses(run.server.client().ask(t, question(pushName, "A", subnet(seattle)))), eventReplicas[2])
+	})
+	run.begin(r.seattle)
+	run.stage()
+	run.finish()
+	for _, text := range run.failed(2) {
+		t.Errorf("after: %s", text)
+	}
 }
 
 // death kills a replica: the pushes to it fail, others do not notice, and the next
