@@ -29,6 +29,9 @@ func (v *Availability) judge(registry int, st decide.Condition, was decide.Masks
 	}
 	now := uint32(v.o.Now().Unix())
 	m, free, back := o.Step(st, was, now, replicas{v, registry})
+	if m.Routed != 0 && m.Routed&m.Up == 0 {
+		back |= m.Resort // a restart must not answer dead ones until it has probed
+	}
 	v.noteReturn(registry, back)
 	if next := o.Next(now); next != o.next {
 		o.next = next
@@ -92,8 +95,8 @@ func (v *Availability) endpointOf(m compile.Member) *endpoint {
 	return nil
 }
 
-// noteReturn makes durable that replicas count as up although they are not, by
-// themselves: a restart must not take them out. v.mu is held.
+// noteReturn makes durable that replicas that are down work, and count for that: a
+// restart must not take them out. v.mu is held.
 func (v *Availability) noteReturn(registry int, back decide.Mask) {
 	var events []ledger.Event
 	for ; back != 0; back &= back - 1 {
@@ -107,7 +110,7 @@ func (v *Availability) noteReturn(registry int, back decide.Mask) {
 		events = append(events, ledger.Event{
 			Kind: ledger.Passing, Endpoint: v.current.Compiled.Endpoints[v.current.Compiled.EndpointOf(m)].Key,
 			Registry: s.Registry, Region: s.Region, DecidedAt: v.o.Now(), By: "health",
-			Why: "works again after an outage of all replicas",
+			Why: "works while all replicas are or were down",
 		})
 	}
 	v.journal.verdicts(events, nil)

@@ -48,6 +48,8 @@ func TestALastResort(t *testing.T) {
 		r.down("westeurope")
 		r.down("westus")
 		r.want("eastus", decide.LastResort)
+		r.restart(strings.Replace(base, "zone: example.io\n", "zone: example.io\n    all_down: nodata\n", 1), 0)
+		r.wantNow("eastus", decide.LastResort)
 		r.passes("eastus", false)
 		r.want("", decide.NoneUp)
 	})
