@@ -20,14 +20,17 @@ func (m *Monitor) LetBack(key string) bool {
 }
 
 // TakeDown makes an endpoint down that another process found to be so, at a moment
-// and after so many flaps. One that is out already stays as it is.
+// and after so many flaps. One that is out already does not work any more.
 func (m *Monitor) TakeDown(key string, at time.Time, flaps int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e, ok := m.endpoints[key]
-	if !ok || !e.state.state.Eligible() {
+	if !ok {
 		return
 	}
-	e.state.downAt, e.state.flaps = at, flaps
+	if e.state.state.Eligible() {
+		e.state.downAt, e.state.flaps = at, flaps
+	}
+	e.state.passing = false
 	e.state = e.state.entered(Down, m.opts.Now())
 }

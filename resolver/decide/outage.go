@@ -81,20 +81,20 @@ type Outage struct {
 func (o *Outage) Active() bool { return o.begun }
 
 // Step returns the masks that follow from a condition, where was is what was published
-// last. free says that the change is no reason to hold clients, back which replicas
-// count as up from now on without being so by themselves. Call [Outage.Tell] once the
-// change is in the history.
-func (o *Outage) Step(st Condition, was Masks, now uint32, f Facts) (m Masks, free bool, back Mask) {
+// last. free says that the change is no reason to hold clients. What is up in the masks
+// and not in the condition has returned. Call [Outage.Tell] once the change is in the
+// history.
+func (o *Outage) Step(st Condition, was Masks, now uint32, f Facts) (m Masks, free bool) {
 	m = Masks{Routed: st.Routed, Up: st.Up}
 	if !o.begun {
 		if st.Routed == 0 || st.Routed&st.Up != 0 {
-			return m, false, 0
+			return m, false
 		}
 		o.begin(&st, now, f)
 	}
-	back = o.advance(&st, now, f)
+	returned := o.advance(&st, now, f)
 	// The end of an outage by order of the operator is voluntary, as any order is.
-	free = (back != 0 || was.Routed&was.Up == 0) && was.Routed == st.Routed
+	free = (returned || was.Routed&was.Up == 0) && was.Routed == st.Routed
 	m.Up |= o.returned
 	if m.Routed != 0 && m.Routed&m.Up == 0 {
 		if was.Routed&was.Up != 0 && len(o.left) > 0 {
@@ -107,7 +107,7 @@ func (o *Outage) Step(st Condition, was Masks, now uint32, f Facts) (m Masks, fr
 	if o.members == 0 && len(o.left) == 0 && (st.Routed == 0 || st.Routed&st.Up != 0) {
 		o.begun = false
 	}
-	return m, free, back
+	return m, free
 }
 
 // Next returns when the outage goes on by itself; 0 for never.
@@ -159,8 +159,8 @@ func (o *Outage) settle(now, wait uint32, f Facts) {
 	o.ends = o.settles + max(recovery, shortestReturn)
 }
 
-// advance takes in what is known now, and returns the members that have returned.
-func (o *Outage) advance(st *Condition, now uint32, f Facts) (back Mask) {
+// advance takes in what is known now, and reports whether members have returned.
+func (o *Outage) advance(st *Condition, now uint32, f Facts) bool {
 	for well := o.members & st.Up; well != 0; well &= well - 1 { // by themselves
 		o.members = o.members.With(lowest(well), false)
 		delete(o.died, lowest(well))
@@ -185,16 +185,16 @@ func (o *Outage) advance(st *Condition, now uint32, f Facts) (back Mask) {
 	}
 	switch {
 	case o.settles == 0 || now < o.settles:
-		return 0
+		return false
 	case now >= o.ends:
 		o.members = o.returned
-		return 0
+		return false
 	case st.Manual:
-		return 0 // what works is a last resort until the operator lets it back
+		return false // what works is a last resort until the operator lets it back
 	}
-	back = o.members & st.Passing &^ o.returned
-	o.returned |= back
-	return back
+	was := o.returned
+	o.returned |= o.members & st.Passing
+	return o.returned != was
 }
 
 // Tell tells the history which deaths do not count as such, as far as clients are

@@ -44,7 +44,7 @@ func (w *outageWorld) publish(now uint32) {
 	if !w.o.Active() && w.st.Routed&w.st.Up != 0 {
 		w.masks, w.free = Masks{Routed: w.st.Routed, Up: w.st.Up}, false
 	} else {
-		w.masks, w.free, _ = w.o.Step(w.st, was, now, &w.facts)
+		w.masks, w.free = w.o.Step(w.st, was, now, &w.facts)
 	}
 	if w.masks != was {
 		w.history.Note(Change{At: now, Masks: w.masks, Free: w.free}, was.Up&^w.masks.Up != 0)

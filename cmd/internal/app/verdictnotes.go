@@ -63,8 +63,13 @@ func (a *App) leftVerdicts(ctx context.Context, state *ledger.State) (events []l
 // known reports whether a state has a verdict already, or a later one.
 func known(state *ledger.State, e *ledger.Event) bool {
 	h, ok := state.Health[e.Endpoint]
-	if e.Kind != ledger.Down && e.Kind != ledger.Up || !ok {
-		return e.Kind != ledger.Down && e.Kind != ledger.Up
+	switch {
+	case e.Kind == ledger.Passing: // twice says no more than once
+		return ok && h.Passing
+	case e.Kind != ledger.Down && e.Kind != ledger.Up:
+		return true
+	case !ok:
+		return false
 	}
 	last := h.UpAt
 	if h.Down != nil {

@@ -185,7 +185,7 @@ func (v *Availability) inherit(old *Configuration) {
 			continue
 		}
 		now := v.o.Now()
-		v.out[e.Key] = &endpoint{since: was.since, passing: was.passing, noted: was.noted}
+		v.out[e.Key] = &endpoint{since: was.since, passing: was.passing}
 		v.reasons.health(e.Key, v.downSince(was.since, "it was when its probe was changed"))
 		e.Resume = health.Resume{DownAt: now, Passing: was.passing}
 		subject = v.subject(c.Members(e.Key)[0])

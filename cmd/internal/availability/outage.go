@@ -28,11 +28,8 @@ func (v *Availability) judge(registry int, st decide.Condition, was decide.Masks
 		v.outages[registry] = o
 	}
 	now := uint32(v.o.Now().Unix())
-	m, free, back := o.Step(st, was, now, replicas{v, registry})
-	if m.Routed != 0 && m.Routed&m.Up == 0 {
-		back |= m.Resort // a restart must not answer dead ones until it has probed
-	}
-	v.noteReturn(registry, back)
+	m, free = o.Step(st, was, now, replicas{v, registry})
+	v.notePassing(registry, m.Up&^st.Up|m.Resort)
 	if next := o.Next(now); next != o.next {
 		o.next = next
 		v.wake()
@@ -95,12 +92,12 @@ func (v *Availability) endpointOf(m compile.Member) *endpoint {
 	return nil
 }
 
-// noteReturn makes durable that replicas that are down work, and count for that: a
-// restart must not take them out. v.mu is held.
-func (v *Availability) noteReturn(registry int, back decide.Mask) {
+// notePassing makes durable that replicas that are down work, and count for that: a
+// restart must not answer dead ones until it has probed. v.mu is held.
+func (v *Availability) notePassing(registry int, counted decide.Mask) {
 	var events []ledger.Event
-	for ; back != 0; back &= back - 1 {
-		m := compile.Member{Registry: registry, Region: uint8(bits.TrailingZeros64(uint64(back)))}
+	for ; counted != 0; counted &= counted - 1 {
+		m := compile.Member{Registry: registry, Region: uint8(bits.TrailingZeros64(uint64(counted)))}
 		e := v.endpointOf(m)
 		if e == nil || e.noted {
 			continue

@@ -1,6 +1,7 @@
 package availability
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -52,7 +53,68 @@ func TestALastResort(t *testing.T) {
 		r.wantNow("eastus", decide.LastResort)
 		r.passes("eastus", false)
 		r.want("", decide.NoneUp)
+		if kinds := r.disk.kinds(); !strings.HasSuffix(kinds, "passing down") {
+			t.Errorf("written: %s", kinds)
+		}
 	})
+}
+
+// A restart answers no replica that is known to be dead, and each that was answered
+// before, whatever went down, worked again and died again.
+func TestARestartKnowsWhatWorks(t *testing.T) {
+	needTable(t)
+	regions := []string{"westus", "eastus", "westeurope"}
+	resorts := 0
+	for seed := range uint64(8) {
+		synctest.Test(t, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 7))
+			text := base
+			if seed%2 == 1 {
+				text = strings.Replace(base, "zone: example.io\n", "zone: example.io\n    all_down: nodata\n", 1)
+			}
+			r := newRig(t, text, nil)
+			works, out := make(map[string]bool), make(map[string]bool)
+			for _, region := range regions {
+				works[region] = true
+			}
+			for range 40 {
+				region := regions[rng.IntN(len(regions))]
+				switch works[region] = !works[region]; {
+				case works[region]:
+					r.passes(region, true)
+				case out[region]:
+					r.passes(region, false)
+				default:
+					r.down(region)
+					out[region] = true
+				}
+				time.Sleep(time.Duration(rng.IntN(int(40 * time.Second))))
+				if works[region] && out[region] && rng.IntN(4) == 0 {
+					r.up(region)
+					delete(out, region)
+				}
+				synctest.Wait()
+				if rng.IntN(4) != 0 {
+					continue
+				}
+				was, before := r.answered()
+				r.restart(text, 0)
+				is, after := r.answered()
+				known := before == decide.Nearest || before == decide.LastResort
+				if known && !works[was] || known && after != decide.Nearest && after != decide.LastResort ||
+					!known && after == decide.Nearest || (after == decide.Nearest || after == decide.LastResort) && !works[is] {
+					t.Fatalf("seed %d: %q, %v, after a restart %q, %v; works: %v, out: %v, written: %s",
+						seed, was, before, is, after, works, out, r.disk.kinds())
+				}
+				if before == decide.LastResort {
+					resorts++
+				}
+			}
+		})
+	}
+	if resorts == 0 {
+		t.Error("never a last resort")
+	}
 }
 
 func TestADrainedReplicaIsTheLastResort(t *testing.T) {

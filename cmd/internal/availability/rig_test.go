@@ -330,19 +330,23 @@ func (r *rig) want(region string, outcome decide.Outcome) {
 // wantNow is want, for what has to be so at once.
 func (r *rig) wantNow(region string, outcome decide.Outcome) {
 	r.t.Helper()
+	if label, o := r.answered(); label != region || o != outcome {
+		r.t.Errorf("%q, %v, want %q, %v (%+v)", label, o, region, outcome, r.config.Compiled.Snapshot.Live[0].Masks())
+	}
+}
+
+// answered returns which replica a new client in Seattle gets; "" for none.
+func (r *rig) answered() (region string, outcome decide.Outcome) {
 	s := r.config.Compiled.Snapshot
 	rank := make([]uint8, len(s.Regions))
 	for i := range rank {
 		rank[i] = uint8(i)
 	}
 	got, o := decide.Choose(rank, s.Live[0].Masks(), s.Registries[0].AllDown)
-	label := ""
-	if o <= decide.AllDown {
-		label = s.Regions[got].Label
+	if o > decide.AllDown {
+		return "", o
 	}
-	if label != region || o != outcome {
-		r.t.Errorf("%q, %v, want %q, %v (%+v)", label, o, region, outcome, s.Live[0].Masks())
-	}
+	return s.Regions[got].Label, o
 }
 
 func (r *rig) excluded(region string) string {

@@ -38,9 +38,9 @@ func (v *Availability) Changed(changes []health.Change) {
 // wentDown publishes that an endpoint is down, and queues the verdict. v.mu is held.
 func (v *Availability) wentDown(c health.Change, members []compile.Member, zones map[uint32]bool) {
 	v.take(c.Endpoint, c.At, v.downSince(c.At, c.Reason))
+	v.journal.verdicts([]ledger.Event{v.verdict(ledger.Down, c, members)}, nil) // before what follows from it
 	v.flipAll(members, false, zones)
 	v.logChange("replica is down", c, members)
-	v.journal.verdicts([]ledger.Event{v.verdict(ledger.Down, c, members)}, nil)
 }
 
 // take makes an endpoint one that is out. v.mu is held.
@@ -122,6 +122,11 @@ func (v *Availability) stillOut(c health.Change, members []compile.Member, zones
 		return
 	}
 	e.passing = c.Passing
+	if e.noted && !e.passing { // it has counted, so this is a death like any other
+		e.noted = false
+		v.logChange("replica is down", c, members)
+		v.journal.verdicts([]ledger.Event{v.verdict(ledger.Down, c, members)}, nil)
+	}
 	s, last := v.current.Compiled.Snapshot, -1
 	for _, m := range members {
 		if masks := s.Live[m.Registry].Masks(); m.Registry != last && (masks.Routed&masks.Up == 0 || v.outages[m.Registry] != nil) {
@@ -159,7 +164,8 @@ func (v *Availability) Inherit(events []ledger.Event) {
 	zones := make(map[uint32]bool)
 	for _, e := range events {
 		members := v.current.Compiled.Members(e.Endpoint)
-		if e.Kind != ledger.Down || len(members) == 0 || v.out[e.Endpoint] != nil {
+		out := v.out[e.Endpoint]
+		if e.Kind != ledger.Down || len(members) == 0 || out != nil && !out.passing {
 			continue
 		}
 		v.monitor.TakeDown(e.Endpoint, e.DecidedAt, e.Flaps)

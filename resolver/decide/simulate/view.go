@@ -77,7 +77,7 @@ func (v *view) publish(at moment) {
 		v.outage = new(decide.Outage)
 	}
 	if v.outage != nil {
-		m, free, _ = v.outage.Step(*st, v.masks, unix(at), v)
+		m, free = v.outage.Step(*st, v.masks, unix(at), v)
 	}
 	if was := v.masks; m != was {
 		v.history.Note(decide.Change{At: unix(at), Masks: m, Free: free}, was.Up&^m.Up != 0)
