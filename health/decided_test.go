@@ -87,5 +87,15 @@ func TestAnEndpointIsTakenDownByAnother(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		wantState(t, r, "eastus", Recovering)
 		wantSaid(t, r)
+
+		r.TakeDown("eastus", time.Now(), 3) // the other one saw it fail again
+		if s := wantState(t, r, "eastus", Down); s.Passing || s.Flaps != 2 || !s.DownAt.Equal(at) {
+			t.Errorf("%+v", s)
+		}
+		p.set(Pass)
+		time.Sleep(10 * time.Second)
+		if s := wantState(t, r, "eastus", Recovering); !s.Passing {
+			t.Errorf("%+v", s)
+		}
 	})
 }

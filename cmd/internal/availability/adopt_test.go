@@ -48,6 +48,27 @@ func TestDownIsInherited(t *testing.T) {
 	})
 }
 
+// What works alone is answered when its probe is another one, over a restart too.
+func TestALastResortIsInherited(t *testing.T) {
+	needTable(t)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, base, nil)
+		r.down("eastus")
+		time.Sleep(5 * time.Minute)
+		r.passes("eastus", true)
+		r.down("westus")
+		r.down("westeurope")
+		r.want("eastus", decide.LastResort)
+		changed := strings.Replace(base, "interval: 5s", "interval: 7s", 1)
+		r.serve(changed)
+		r.want("eastus", decide.LastResort)
+		r.restart(changed, 0)
+		if region, outcome := r.answered(); region != "eastus" || outcome == decide.AllDown {
+			t.Errorf("%q, %v", region, outcome)
+		}
+	})
+}
+
 // A reload carries the outage of a registry whose regions have other numbers then.
 func TestAnOutageIsCarried(t *testing.T) {
 	needTable(t)

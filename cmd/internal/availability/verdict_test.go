@@ -164,6 +164,26 @@ func TestVerdictsOfTheProcessBefore(t *testing.T) {
 	})
 }
 
+// The process before may have found that a last resort does not work any more.
+func TestADeathOfTheProcessBefore(t *testing.T) {
+	needTable(t)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, strings.Replace(base, "zone: example.io\n", "zone: example.io\n    all_down: nodata\n", 1), nil)
+		r.down("eastus")
+		time.Sleep(5 * time.Minute)
+		r.passes("eastus", true)
+		r.down("westus")
+		r.down("westeurope")
+		r.want("eastus", decide.LastResort)
+		r.Inherit([]ledger.Event{{Kind: ledger.Down, Endpoint: r.key("eastus"), DecidedAt: r.now(), By: "health", Why: "dead"}})
+		r.wantNow("", decide.NoneUp)
+		synctest.Wait()
+		if kinds := r.disk.kinds(); len(r.monitor.taken) != 1 || !strings.HasSuffix(kinds, " passing down") {
+			t.Errorf("taken down: %v, written: %s", r.monitor.taken, kinds)
+		}
+	})
+}
+
 func TestExplanationsTakeNoLock(t *testing.T) {
 	needTable(t)
 	synctest.Test(t, func(t *testing.T) {
