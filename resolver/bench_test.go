@@ -87,8 +87,8 @@ func BenchmarkAnswer(b *testing.B) {
 				}
 				earlier = append(earlier, resolver.Earlier{Partition: resolver.Partition{Units: units, ECS: true}, Until: 1_800_000_000})
 			}
-			s.s.SetEarlier(earlier)
-			defer s.s.SetEarlier(nil)
+			s.s.SetEarlier(earlier, 1_800_000_000)
+			defer s.s.SetEarlier(nil, 0)
 			benchmarkRandomSubnets(b, s, "own.example.")
 		})
 	}

@@ -26,22 +26,34 @@ type Earlier struct {
 	Until uint32
 }
 
-// MaxEarlier is how many earlier partitions a snapshot can have.
-const MaxEarlier = 8
+const (
+	// MaxEarlier is how many earlier partitions a snapshot can have.
+	MaxEarlier = 32
+	// MaxUnits is how many of the units that a client was of before are asked for. They
+	// are names in pairs and longer rows, so the work grows with the square.
+	MaxUnits = 8
+)
 
 // SetEarlier gives a snapshot the partitions that counted before its own, the oldest
-// first; each is asked for [decide.Keep] seconds. Of more than [MaxEarlier] the last count.
+// first; each is asked for [decide.Keep] seconds after its end, at now in Unix seconds. Of
+// more than [MaxEarlier] the last count; lost reports whether there are more.
 //
 // A configuration may change which clients are one unit, and the table of units knows
 // them by hashes alone, which cannot be turned into others. So a client is asked for
 // under its earlier units, too, and goes on with what was given to them.
-func (s *Snapshot) SetEarlier(earlier []Earlier) {
+func (s *Snapshot) SetEarlier(earlier []Earlier, now uint32) (lost bool) {
+	for len(earlier) > 0 && earlier[0].over(now) {
+		earlier = earlier[1:]
+	}
+	if lost = len(earlier) > MaxEarlier; lost {
+		earlier = earlier[len(earlier)-MaxEarlier:]
+	}
 	if len(earlier) == 0 {
 		s.earlier.Store(nil)
-		return
+		return false
 	}
-	earlier = earlier[max(0, len(earlier)-MaxEarlier):]
 	s.earlier.Store(&earlier)
+	return lost
 }
 
 // Earlier returns the partitions that counted before that of s, the oldest first.
@@ -56,15 +68,14 @@ func (s *Snapshot) Earlier() []Earlier {
 func (s *Snapshot) Partition() Partition { return Partition{Units: s.Units, ECS: s.ECS} }
 
 // Follow gives s, which is about to be served in the place of before, the earlier
-// partitions that count from now on, in Unix seconds.
-func (s *Snapshot) Follow(before *Snapshot, now uint32) {
+// partitions that count from now on, in Unix seconds. lost is that of [Snapshot.SetEarlier].
+func (s *Snapshot) Follow(before *Snapshot, now uint32) (lost bool) {
 	earlier := before.Earlier()
 	was, is := before.Partition(), s.Partition()
 	if !was.Equal(&is) {
 		earlier = append(earlier, Earlier{was, now})
 	}
-	s.SetEarlier(earlier)
-	s.Forget(now)
+	return s.SetEarlier(earlier, now)
 }
 
 // Equal reports whether two partitions tell all clients apart in the same way, by the
@@ -147,16 +158,16 @@ func (p *Partition) merging(ecs bool, e *wire.ECS, from netip.Addr) (u geo.Unit)
 	return u
 }
 
-// lineage is the units that one client has been of, one after the other.
+// lineage is the units that one client has been of, one after the other: the last of them.
 type lineage struct {
 	// units are the earlier ones, oldest first, then that of now. No two neighbors are
 	// the same.
-	units [MaxEarlier + 1]geo.Unit
+	units [MaxUnits + 1]geo.Unit
 	// until says when each earlier unit was followed by the next, in Unix seconds.
-	until [MaxEarlier]uint32
+	until [MaxUnits]uint32
 	// merged is the unit that the asker was before a unit in which the client is one with
 	// all others of that asker, who were units of their own by their subnets; zero else.
-	merged [MaxEarlier + 1]geo.Unit
+	merged [MaxUnits + 1]geo.Unit
 	// n is how many earlier units there are.
 	n int
 }
@@ -175,6 +186,9 @@ func (s *Snapshot) lineage(earlier []Earlier, c *client, e *wire.ECS, from netip
 			c.unitScope = max(c.unitScope, scope)
 		}
 		if l.n == 0 || l.units[l.n-1] != u {
+			if l.n == MaxUnits {
+				l.dropOldest()
+			}
 			l.merged[l.n] = last.merging(was.ECS, e, from)
 			l.units[l.n] = u
 			l.n++
@@ -188,6 +202,13 @@ func (s *Snapshot) lineage(earlier []Earlier, c *client, e *wire.ECS, from netip
 	}
 	l.units[l.n] = c.unit
 	return l
+}
+
+func (l *lineage) dropOldest() {
+	copy(l.units[:], l.units[1:l.n])
+	copy(l.until[:], l.until[1:l.n])
+	copy(l.merged[:], l.merged[1:l.n])
+	l.n--
 }
 
 // key names the clients that have been in units i to j one after the other, and changed

@@ -45,6 +45,8 @@ type history struct {
 	log      []string
 	// kept counts the answers that the model foretold.
 	kept int
+	// lost says that a change was one too many.
+	lost bool
 }
 
 func newHistory(t *testing.T, seed uint64) *history {
@@ -83,7 +85,7 @@ func (h *history) take() {
 		h.s.Live[i].History.Carry(&before.Live[i].History, &same)
 		h.s.Live[i].Set(before.Live[i].Masks())
 	}
-	h.s.Follow(before, uint32(h.now))
+	h.lost = h.s.Follow(before, uint32(h.now))
 	h.w = resolver.New(h.s, wire.CookieSecret{}).Worker(resolver.UDP)
 }
 
@@ -269,7 +271,7 @@ func TestUnitsAreCarried(t *testing.T) {
 			h.now += 1 + h.rnd.Int64N(60)
 			switch h.rnd.IntN(20) {
 			case 0, 1:
-				if changes < resolver.MaxEarlier && h.rnd.IntN(2) == 0 {
+				if changes < resolver.MaxUnits && h.rnd.IntN(2) == 0 {
 					h.reconfigure()
 					changes++
 				}
@@ -292,6 +294,35 @@ func TestUnitsAreCarried(t *testing.T) {
 	t.Logf("%d answers were foretold", kept)
 	if kept < 10_000 && !testing.Short() {
 		t.Errorf("%d answers were foretold: too few", kept)
+	}
+}
+
+// TestManyChanges is TestUnitsAreCarried with as many changes of others' networks as are
+// followed: who is in none of those networks is where it was, whoever asks for whom.
+func TestManyChanges(t *testing.T) {
+	t.Parallel()
+	h := newHistoryOf(t, site("", "westus", "203.7.1.0/24"), site("", "eastus", "203.7.2.0/24"))
+	h.gives("203.7.1.1", "westus", "203.7.2.1", "eastus")
+	h.networks = []network{site("all", "westeurope", "203.7.0.0/16")}
+	h.now++
+	h.take()
+	h.gives("203.7.1.1", "westus", "203.7.2.1", "eastus")
+	for i := range 31 { // as configuration.md promises
+		h.networks = []network{h.networks[0], site("", "eastus", fmt.Sprintf("203.9.%d.128/25", i))}
+		if i >= 24 { // the rest changes what the client is of
+			h.networks[0] = site("all", "westeurope", fmt.Sprintf("203.%d.0.0/16", 40+i), "203.7.0.0/16")
+		}
+		h.now += 100
+		h.take()
+		if h.lost {
+			t.Fatalf("change %d is one too many", i+2)
+		}
+		h.gives("203.7.1.1", "westus", "203.7.2.1", "eastus", "203.7.3.1", "westeurope")
+	}
+	h.networks = append(h.networks, site("", "eastus", "203.9.77.128/25"))
+	h.take()
+	if !h.lost {
+		t.Error("nothing is said of a change that is one too many")
 	}
 }
 

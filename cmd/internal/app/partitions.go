@@ -4,9 +4,11 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"time"
 
 	"portolan.dev/geo"
 	"portolan.dev/resolver"
+	"portolan.dev/resolver/decide"
 )
 
 // savedPartition is how the keys of a saved activity table tell units apart, or did: by
@@ -85,9 +87,17 @@ func (a *App) recallPartitions(ctx context.Context, s *resolver.Snapshot, saved 
 		}
 		earlier = append(earlier, e)
 	}
-	s.SetEarlier(earlier)
-	s.Forget(uint32(a.o.Now().Unix()))
+	a.follow(s.SetEarlier(earlier, uint32(a.o.Now().Unix())))
 	return stale
+}
+
+// follow says that clients are not followed any more through the oldest change of
+// networks that counts, if it is so.
+func (a *App) follow(lost bool) {
+	if lost {
+		a.log.Warn("clients are followed through the last changes of networks only; an active client of a network that was changed before may move",
+			"changes", resolver.MaxEarlier, "within", decide.Keep*time.Second)
+	}
 }
 
 // byName is the partition of versions that saved none. What their configuration was is
@@ -107,6 +117,6 @@ func restamp(s *resolver.Snapshot, started, now uint32) {
 	earlier := s.Earlier()
 	if i := len(earlier) - 1; i >= 0 && earlier[i].Until == started {
 		earlier[i].Until = now
-		s.SetEarlier(slices.Clip(earlier))
+		s.SetEarlier(slices.Clip(earlier), now)
 	}
 }
