@@ -12,6 +12,20 @@ import (
 	"portolan.dev/resolver/decide"
 )
 
+// answersAt returns the records that a client in Seattle gets at a moment, a line each.
+func (s *server) answersAt(t *testing.T, name string, qtype uint16, at time.Time) string {
+	t.Helper()
+	msg, err := question(name, qtype, seattle).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m dns.Msg
+	if err := m.Unpack(s.udp.Answer(nil, msg, loopback, at.Unix())); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(texts(m.Answer), "\n")
+}
+
 // A client of a registry that holds is kept on its replica through a drain, and
 // _explain says so; the registry goes by the names that operators call it.
 func TestHeldAndExplained(t *testing.T) {
@@ -20,18 +34,7 @@ func TestHeldAndExplained(t *testing.T) {
 	if !ok {
 		t.Fatal("no registry atapex")
 	}
-	ask := func(name string, qtype uint16, at time.Time) string {
-		t.Helper()
-		msg, err := question(name, qtype, seattle).Pack()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var m dns.Msg
-		if err := m.Unpack(s.udp.Answer(nil, msg, loopback, at.Unix())); err != nil {
-			t.Fatal(err)
-		}
-		return strings.Join(texts(m.Answer), "\n")
-	}
+	ask := func(name string, qtype uint16, at time.Time) string { return s.answersAt(t, name, qtype, at) }
 	if got := ask("own.example.", dns.TypeA, clock); !strings.Contains(got, "192.0.2.110") {
 		t.Fatalf("%s, want westus", got)
 	}

@@ -66,18 +66,7 @@ func TestExplanationsAreByTheWallClock(t *testing.T) {
 	resolved := clock.Add(-time.Hour)
 	s.s.Resolved[0].Store(&resolver.Addresses{At: resolved, Until: resolved.Add(time.Minute)})
 	registry, _ := s.s.FindRegistry("atapex")
-	ask := func(name string, qtype uint16, at time.Time) string {
-		t.Helper()
-		msg, err := question(name, qtype, seattle).Pack()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var m dns.Msg
-		if err := m.Unpack(s.udp.Answer(nil, msg, loopback, at.Unix())); err != nil {
-			t.Fatal(err)
-		}
-		return strings.Join(texts(m.Answer), "\n")
-	}
+	ask := func(name string, qtype uint16, at time.Time) string { return s.answersAt(t, name, qtype, at) }
 	ask("own.example.", dns.TypeA, clock)
 	drained := s.s.Live[registry].Masks()
 	drained.Routed = drained.Routed.With(s.region("westus"), false)

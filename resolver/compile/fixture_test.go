@@ -1,20 +1,15 @@
 package compile_test
 
 import (
-	"errors"
 	"io/fs"
-	"net"
-	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/maxmind/mmdbwriter"
-	"github.com/maxmind/mmdbwriter/mmdbtype"
-
 	"portolan.dev/config"
 	"portolan.dev/geo"
+	"portolan.dev/geo/geotest"
 	"portolan.dev/resolver"
 	"portolan.dev/resolver/compile"
 	"portolan.dev/resolver/wire"
@@ -25,35 +20,7 @@ var clock = time.Unix(1_800_000_000, 0)
 
 // table is location data of one place. Where clients are is not for these tests,
 // and to index the embedded data takes longer than all of them together.
-var table = sync.OnceValues(func() (*geo.Table, error) {
-	tree, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "DBIP-City", BuildEpoch: 1_790_000_000, RecordSize: 24})
-	if err != nil {
-		return nil, err
-	}
-	_, network, err := net.ParseCIDR("128.95.0.0/16")
-	if err != nil {
-		return nil, err
-	}
-	if err := tree.Insert(network, mmdbtype.Map{
-		"country":  mmdbtype.Map{"iso_code": mmdbtype.String("US")},
-		"city":     mmdbtype.Map{"names": mmdbtype.Map{"en": mmdbtype.String("Seattle")}},
-		"location": mmdbtype.Map{"latitude": mmdbtype.Float64(47.6), "longitude": mmdbtype.Float64(-122.3)},
-	}); err != nil {
-		return nil, err
-	}
-	file, err := os.CreateTemp("", "compile-*.mmdb")
-	if err != nil {
-		return nil, err
-	}
-	defer os.Remove(file.Name())
-	if _, err := tree.WriteTo(file); err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	if err := file.Close(); err != nil {
-		return nil, err
-	}
-	return geo.ReadMMDB(file.Name())
-})
+var table = sync.OnceValues(func() (*geo.Table, error) { return geotest.Table(geotest.Seattle()) })
 
 // files stand in for those that a configuration names.
 type files map[string]string

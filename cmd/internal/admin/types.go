@@ -80,7 +80,7 @@ type Status struct {
 	LedgerError string `json:"ledger_error,omitempty"`
 	// Sandbox says how far the process is confined.
 	Sandbox string `json:"sandbox"`
-	// Prober is what the prober says of itself.
+	// Prober tells whether the machine's own network lets probes out.
 	Prober ProberStatus `json:"prober"`
 	// Units is how many client units are remembered.
 	Units int `json:"units"`

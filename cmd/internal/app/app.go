@@ -374,7 +374,7 @@ func (a *App) Start() {
 	a.reloading.Unlock()
 	a.admin.Start()
 	if a.before != nil {
-		// Not earlier: had this process failed, the one before would have gone on.
+		// Not earlier: until here a failure leaves the old process serving.
 		a.saveServed(ctx, a.world.Load())
 	}
 	a.server.Start()

@@ -12,9 +12,9 @@ import (
 	"portolan.dev/resolver/compile"
 )
 
-// caches is what caches may still hold of answers of earlier configurations, of this
-// process and of those before it. The record of it is durable before a configuration is
-// served, so that the next process knows what this one has answered.
+// caches keeps track of the answers of earlier configurations that DNS caches may still
+// hold, whichever process gave them. A configuration is on record before it is served,
+// so that the next process knows the answers of this one.
 type caches struct {
 	mu sync.Mutex
 	// past has the registries of which anything is left, by global name. It is
@@ -47,7 +47,7 @@ func (c *caches) set(past map[string]cached.Record) {
 	c.past = past
 }
 
-// forget makes that the record is saved again whatever was saved last.
+// forget has the record saved again, even if it is the same as the last.
 func (c *caches) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -78,9 +78,8 @@ func sameAnswers(old *World, was int, next *World, is int) bool {
 		slices.Equal(old.replicasSaid(was), next.replicasSaid(is))
 }
 
-// overtaken returns what caches may hold once next has taken the place of old at a
-// moment, if they may hold past until then. differs says whether the record of it is
-// another one.
+// overtaken returns what caches may hold after next has replaced old. past is what they
+// may hold before that; differs reports whether the record changes.
 func overtaken(old, next *World, past map[string]cached.Record, at time.Time) (out map[string]cached.Record, differs bool) {
 	out = make(map[string]cached.Record)
 	var was, is cached.Record
@@ -171,9 +170,8 @@ func (w *World) lost(registry int, was, is *cached.Record) (members []compile.Me
 	return members
 }
 
-// recallServed takes up what the process before has served, and returns the replicas
-// that have not all addresses that they had. What cannot be read is taken for what is
-// served now.
+// recallServed loads the record of earlier answers, and returns the replicas that have
+// lost an address since. A record that cannot be read counts as one of w.
 func (a *App) recallServed(ctx context.Context, w *World) (lost []compile.Member) {
 	record, _, err := a.record.store.Served(ctx)
 	at := a.started
@@ -194,7 +192,7 @@ func (a *App) recallServed(ctx context.Context, w *World) (lost []compile.Member
 	return lost
 }
 
-// settleServed takes up that the process before has answered for the last time.
+// settleServed notes that the old process has given its last answer.
 func (a *App) settleServed(ctx context.Context) {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
@@ -220,7 +218,7 @@ func (a *App) overtake(ctx context.Context, old, next *World, publish func()) {
 	publish()
 	at := a.o.Now()
 	if a.before != nil && a.before.quiet.Load() == 0 {
-		at = cached.Open // what the process before answers is settled later, and this with it
+		at = cached.Open // the old process still answers; settleServed ends both
 	}
 	settled, _ := overtaken(old, next, past, at)
 	a.caches.set(settled)

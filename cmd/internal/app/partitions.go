@@ -87,13 +87,13 @@ func (a *App) recallPartitions(ctx context.Context, s *resolver.Snapshot, saved 
 		}
 		earlier = append(earlier, e)
 	}
-	a.follow(s.SetEarlier(earlier, uint32(a.o.Now().Unix())))
+	a.followed(s.SetEarlier(earlier, uint32(a.o.Now().Unix())))
 	return stale
 }
 
-// follow says that clients are not followed any more through the oldest change of
-// networks that counts, if it is so.
-func (a *App) follow(lost bool) {
+// followed warns if the oldest change of networks is lost: clients are no longer followed
+// through it.
+func (a *App) followed(lost bool) {
 	if lost {
 		a.log.Warn("clients are followed through the last changes of networks only; an active client of a network that was changed before may move",
 			"changes", resolver.MaxEarlier, "within", decide.Keep*time.Second)

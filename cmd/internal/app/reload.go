@@ -78,7 +78,7 @@ func (a *App) Reload(ctx context.Context, r admin.ReloadRequest) (admin.ReloadRe
 // a crash leaves no unit that is not known.
 func (a *App) takeUnits(old, next *World) {
 	s := next.Compiled.Snapshot
-	a.follow(s.Follow(old.Compiled.Snapshot, uint32(a.o.Now().Unix())))
+	a.followed(s.Follow(old.Compiled.Snapshot, uint32(a.o.Now().Unix())))
 	a.units.Store(s)
 }
 

@@ -20,14 +20,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/maxmind/mmdbwriter"
-	"github.com/maxmind/mmdbwriter/mmdbtype"
 	"github.com/miekg/dns"
 
 	"portolan.dev/cmd/internal/admin"
 	"portolan.dev/cmd/internal/app"
 	"portolan.dev/geo"
 	"portolan.dev/geo/embedded"
+	"portolan.dev/geo/geotest"
 	"portolan.dev/resolver/activity"
 )
 
@@ -116,36 +115,13 @@ state: {dir: DIR/state}
 geo: {database: DIR/city.mmdb}
 `
 
-// places is a location database with three cities: the embedded one is right too,
-// and takes a hundred times longer to load.
+// places is a location database with three cities.
 var places = sync.OnceValues(func() ([]byte, error) {
-	tree, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "DBIP-City", BuildEpoch: 1_790_000_000, RecordSize: 24})
-	if err != nil {
-		return nil, err
-	}
-	for _, c := range []struct {
-		prefix, city        string
-		country             string
-		latitude, longitude float64
-	}{
-		{"128.64.0.0/10", "Seattle", "US", 47.6, -122.3}, {"145.0.0.0/10", "Amsterdam", "NL", 52.4, 4.9}, {"130.192.0.0/10", "Atlanta", "US", 33.7, -84.4},
-	} {
-		_, network, err := net.ParseCIDR(c.prefix)
-		if err != nil {
-			return nil, err
-		}
-		record := mmdbtype.Map{
-			"country":  mmdbtype.Map{"iso_code": mmdbtype.String(c.country)},
-			"city":     mmdbtype.Map{"names": mmdbtype.Map{"en": mmdbtype.String(c.city)}},
-			"location": mmdbtype.Map{"latitude": mmdbtype.Float64(c.latitude), "longitude": mmdbtype.Float64(c.longitude)},
-		}
-		if err := tree.Insert(network, record); err != nil {
-			return nil, err
-		}
-	}
-	var b bytes.Buffer
-	_, err = tree.WriteTo(&b)
-	return b.Bytes(), err
+	return geotest.MMDB(
+		geotest.Place{Prefix: "128.64.0.0/10", City: "Seattle", Country: "US", Latitude: 47.6, Longitude: -122.3},
+		geotest.Place{Prefix: "145.0.0.0/10", City: "Amsterdam", Country: "NL", Latitude: 52.4, Longitude: 4.9},
+		geotest.Place{Prefix: "130.192.0.0/10", City: "Atlanta", Country: "US", Latitude: 33.7, Longitude: -84.4},
+	)
 })
 
 // countryCells are decoded once for all servers: under the race detector that takes

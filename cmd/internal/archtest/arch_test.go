@@ -22,7 +22,7 @@ const module = "portolan.dev"
 // of lower layers: arrows point down, and there are none within a layer.
 var layers = [][]string{
 	{"resolver/wire", "resolver/rrl", "resolver/decide", "geo", "config", "config/ledger", "health", "cmd/internal/version", "cmd/internal/sandbox", "cmd/internal/handover", "cmd/internal/load", "cmd/internal/cached"},
-	{"resolver/zone", "resolver/transfer", "resolver/activity", "resolver/decide/simulate", "geo/embedded", "health/probe"},
+	{"resolver/zone", "resolver/transfer", "resolver/activity", "resolver/decide/simulate", "geo/embedded", "geo/geotest", "health/probe"},
 	{"resolver", "resolver/server", "geo/embedded/gen"},
 	{"resolver/compile"},
 	{"cmd/internal/admin", "cmd/internal/notify", "cmd/internal/availability"},

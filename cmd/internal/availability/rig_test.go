@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -16,12 +14,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/maxmind/mmdbwriter"
-	"github.com/maxmind/mmdbwriter/mmdbtype"
-
 	"portolan.dev/config"
 	"portolan.dev/config/ledger"
 	"portolan.dev/geo"
+	"portolan.dev/geo/geotest"
 	"portolan.dev/health"
 	"portolan.dev/resolver"
 	"portolan.dev/resolver/compile"
@@ -29,33 +25,7 @@ import (
 )
 
 // table is location data of one place: where clients are is not for these tests.
-var table = sync.OnceValues(func() (*geo.Table, error) {
-	tree, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "DBIP-City", BuildEpoch: 1_790_000_000, RecordSize: 24})
-	if err != nil {
-		return nil, err
-	}
-	_, network, err := net.ParseCIDR("128.95.0.0/16")
-	if err != nil {
-		return nil, err
-	}
-	if err := tree.Insert(network, mmdbtype.Map{
-		"country":  mmdbtype.Map{"iso_code": mmdbtype.String("US")},
-		"city":     mmdbtype.Map{"names": mmdbtype.Map{"en": mmdbtype.String("Seattle")}},
-		"location": mmdbtype.Map{"latitude": mmdbtype.Float64(47.6), "longitude": mmdbtype.Float64(-122.3)},
-	}); err != nil {
-		return nil, err
-	}
-	file, err := os.CreateTemp("", "availability-*.mmdb")
-	if err != nil {
-		return nil, err
-	}
-	defer os.Remove(file.Name())
-	_, err = tree.WriteTo(file)
-	if err := errors.Join(err, file.Close()); err != nil {
-		return nil, err
-	}
-	return geo.ReadMMDB(file.Name())
-})
+var table = sync.OnceValues(func() (*geo.Table, error) { return geotest.Table(geotest.Seattle()) })
 
 // base is a registry of three replicas; the nearest to Seattle is westus, then eastus.
 const base = `

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"portolan.dev/geo/geotest"
 )
 
 // crashConfig has two replicas that health never takes out, and two that flap.
@@ -148,8 +150,10 @@ func TestCrashes(t *testing.T) {
 		rounds, len(c.acked), len(c.refused), len(all), c.count, c.moves)
 }
 
-var crashPlaces = []place{
-	inSeattle, inAmsterdam, {"130.0.0.0/8", "US", 40.7, -74.0}, {"133.0.0.0/8", "JP", 35.7, 139.7},
+var crashPlaces = []geotest.Place{
+	inSeattle, inAmsterdam,
+	{Prefix: "130.0.0.0/8", City: "New York", Country: "US", Latitude: 40.7, Longitude: -74.0},
+	{Prefix: "133.0.0.0/8", City: "Tokyo", Country: "JP", Latitude: 35.7, Longitude: 139.7},
 }
 
 // round lets everybody work for a while, kills the server, starts it again and looks
@@ -225,7 +229,7 @@ func (c *crashes) apply(o *order) {
 // newcomer makes a client that has not asked yet.
 func (c *crashes) newcomer() {
 	c.count++
-	p := crashPlaces[c.count%len(crashPlaces)].prefix
+	p := crashPlaces[c.count%len(crashPlaces)].Prefix
 	first, _, _ := strings.Cut(p, ".")
 	c.clients = append(c.clients, &crashClient{prefix: fmt.Sprintf("%s.%d.%d.0/24", first, c.count>>8&255, c.count&255)})
 	c.clients = c.clients[max(0, len(c.clients)-crashClients):]

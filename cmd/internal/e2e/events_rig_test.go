@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
-	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -22,11 +21,10 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/maxmind/mmdbwriter"
-	"github.com/maxmind/mmdbwriter/mmdbtype"
 	"github.com/miekg/dns"
-	"go4.org/netipx"
 	"golang.org/x/sys/unix"
+
+	"portolan.dev/geo/geotest"
 )
 
 // long asks for the counts that take minutes.
@@ -132,42 +130,20 @@ func (n *netns) alias(t *testing.T, suffix, resolver string, attempts int) *netn
 	return a
 }
 
-// place is a network of a location database.
-type place struct {
-	prefix, country     string
-	latitude, longitude float64
-}
-
 var (
-	inSeattle   = place{"128.0.0.0/8", "US", 47.6, -122.3}
-	inAtlanta   = place{"128.0.0.0/8", "US", 33.7, -84.4}
-	inAmsterdam = place{"145.0.0.0/8", "NL", 52.4, 4.9}
+	inSeattle   = geotest.Place{Prefix: "128.0.0.0/8", City: "Seattle", Country: "US", Latitude: 47.6, Longitude: -122.3}
+	inAtlanta   = geotest.Place{Prefix: "128.0.0.0/8", City: "Atlanta", Country: "US", Latitude: 33.7, Longitude: -84.4}
+	inAmsterdam = geotest.Place{Prefix: "145.0.0.0/8", City: "Amsterdam", Country: "NL", Latitude: 52.4, Longitude: 4.9}
 )
 
-// locationData makes a location database, always of the same day. It is loaded a
-// hundred times faster than the embedded one.
-func locationData(t *testing.T, places ...place) string {
+// locationData makes a location database.
+func locationData(t *testing.T, places ...geotest.Place) string {
 	t.Helper()
-	tree, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "DBIP-City", BuildEpoch: 1_790_000_000, RecordSize: 24})
+	data, err := geotest.MMDB(places...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range places {
-		record := mmdbtype.Map{
-			"country": mmdbtype.Map{"iso_code": mmdbtype.String(p.country)},
-			// Without a city, a point of so many addresses would stand for the country.
-			"city":     mmdbtype.Map{"names": mmdbtype.Map{"en": mmdbtype.String("a city")}},
-			"location": mmdbtype.Map{"latitude": mmdbtype.Float64(p.latitude), "longitude": mmdbtype.Float64(p.longitude)},
-		}
-		if err := tree.Insert(netipx.PrefixIPNet(netip.MustParsePrefix(p.prefix)), record); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var b bytes.Buffer
-	if _, err := tree.WriteTo(&b); err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
+	return string(data)
 }
 
 // region returns the region that the global name leads a client subnet to, by the
