@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -28,6 +29,7 @@ func (d *decoder) finish(main *source) {
 	d.warnTransfers()
 	d.checkTargets(owners)
 	d.checkProbes()
+	d.warnAnchors()
 	d.checkRegions()
 }
 
@@ -186,6 +188,30 @@ func (d *decoder) checkProbes() {
 				hint = "define it: probes: {" + clip(ref.name) + ": {type: registry}}"
 			}
 			d.errs.add(ref.at, "probe "+show(ref.name)+" is not defined", hint)
+		}
+	}
+}
+
+// warnAnchors warns of anchors that are replicas: the prober could not tell the death of
+// such a replica from trouble of its own.
+func (d *decoder) warnAnchors() {
+	if len(d.cfg.Health.Anchors) == 0 {
+		return
+	}
+	replicas := make(map[netip.Addr]*Replica)
+	for i := range d.cfg.Registries {
+		for j := range d.cfg.Registries[i].Replicas {
+			p := &d.cfg.Registries[i].Replicas[j]
+			for _, a := range p.Addresses {
+				replicas[a] = p
+			}
+		}
+	}
+	for _, a := range d.cfg.Health.Anchors {
+		if p := replicas[a.Addr()]; p != nil {
+			d.warnings.add(d.sections.health.first[d.sections.health.index["anchors"]],
+				a.String()+" is an address of the replica at "+p.Pos.String()+": its death would look like trouble of this machine",
+				"name a host that is no replica, in another network")
 		}
 	}
 }

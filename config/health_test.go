@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -26,5 +27,19 @@ func TestHealth(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
+	}
+}
+
+// An anchor that is a replica cannot tell its death from trouble here.
+func TestAnchorsThatAreReplicas(t *testing.T) {
+	c, err := Parse("t.yaml", []byte(zoneLine+`
+health: {anchors: ["192.0.2.9:443", "192.0.2.1:443"]}
+registries: {a: {replicas: {westus: {addresses: [192.0.2.1]}}}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(c.Warnings); strings.Count(got, "health.anchors") != 1 || !strings.Contains(got, "192.0.2.1:443 is an address of the replica at t.yaml:") {
+		t.Errorf("warnings: %s", got)
 	}
 }

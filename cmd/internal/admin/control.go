@@ -138,7 +138,7 @@ type DrainStatus struct {
 	// OldAddressesUntil is when caches let go of addresses that the replica had before
 	// they were changed; nil if they have none.
 	OldAddressesUntil *time.Time `json:"old_addresses_until,omitempty"`
-	// Bound is the moment by which that is so in any case.
+	// Bound is the moment by which that is so in any case; zero for a last resort.
 	Bound time.Time `json:"bound,omitzero"`
 	// Safe is true once SafeAt has passed.
 	Safe bool `json:"safe"`

@@ -273,6 +273,32 @@ func TestReloadHoldsWhoIsActive(t *testing.T) {
 	}
 }
 
+// A drained replica that is answered because no other works says so, and promises
+// nothing: how long it is needed nobody knows.
+func TestADrainedLastResortPromisesNothing(t *testing.T) {
+	t.Parallel()
+	stand := newStandIn(t)
+	probed := `, probe: registry, probe_target: "` + stand.addr() + `"}`
+	text := strings.NewReplacer("192.0.2.2]}", "192.0.2.2]"+probed, "192.0.2.3]}", "192.0.2.3]"+probed).Replace(sticky("", ""))
+	s := start(t, text)
+	if _, err := s.Drain(t.Context(), west("")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the drain is safe", func() bool { return s.drained(t).Safe })
+	stand.broken.Store(true)
+	eventually(t, "it is the last resort", func() bool { return s.drained(t).LastResort })
+	s.newcomers(t, "192.0.2.1")
+	if d := s.drained(t); d.Safe || d.SafeAt != nil || !d.Bound.IsZero() {
+		t.Errorf("%+v", d)
+	}
+	stand.broken.Store(false)
+	eventually(t, "another one works", func() bool { return !s.drained(t).LastResort })
+	if d := s.drained(t); d.Safe || d.SafeAt == nil && d.Held == 0 || d.Bound.IsZero() {
+		t.Errorf("just after the last answer: %+v", d)
+	}
+	eventually(t, "the drain is safe again", func() bool { return s.drained(t).Safe })
+}
+
 func TestManualFailback(t *testing.T) {
 	stand := newStandIn(t)
 	s := start(t, sticky("    failback: manual\n", `, probe: registry, probe_target: "`+stand.addr()+`"`))

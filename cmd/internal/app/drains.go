@@ -152,7 +152,9 @@ func (a *App) drainStatus(c *availability.Configuration, m compile.Member, d *av
 	expired := func(last time.Time) time.Time {
 		return latest(past.Global.Expires(last, r.TTL).Add(keptLonger), old)
 	}
-	st.Bound = expired(lastPossible(d))
+	if !d.LastResort { // which lasts until another replica works
+		st.Bound = expired(lastPossible(d))
+	}
 	if now.Before(d.HoldsEnd) && !d.Now {
 		st.Held = activity.held(r.Number, s.Stable[m.Region], holdQuestion{
 			now: now, effective: d.EffectiveAt, policy: r.Policy,

@@ -89,6 +89,8 @@ func drainText(d *admin.DrainStatus, now time.Time) string {
 	switch {
 	case d == nil || !d.Drained:
 		return "-"
+	case d.LastResort:
+		text = "last resort"
 	case d.Safe:
 		text = "safe"
 	case d.SafeAt != nil:
