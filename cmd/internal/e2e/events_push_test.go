@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -25,9 +27,13 @@ const (
 	unbounded      = 1 << 20
 )
 
-// restartAttempts is how often a host asks for a name while its name server is started
-// again, which on a busy machine may take its time.
-const restartAttempts = 10
+const (
+	// asksAgain has a host ask for a name while its name server is started again, which on a
+	// busy machine may take its time.
+	asksAgain = "timeout:2 attempts:10"
+	// asksOnce has it ask once, and wait as long.
+	asksOnce = "timeout:20 attempts:1"
+)
 
 // pushesPerEvent is how many pushes run at once through each event.
 func pushesPerEvent() int {
@@ -90,7 +96,7 @@ func newEventRig(t *testing.T, cache bool) *eventRig {
 		for range pushesPerEvent() {
 			r.seattle = append(r.seattle, nil)
 		}
-		host := r.ns.alias(t, "cached", "127.0.0.53", restartAttempts)
+		host := r.ns.alias(t, "cached", "127.0.0.53", asksAgain)
 		for i := range r.seattle {
 			r.seattle[i] = host
 		}
@@ -100,7 +106,7 @@ func newEventRig(t *testing.T, cache bool) *eventRig {
 		for hosts, at := range map[*[]*netns]string{&r.seattle: addrs[2*i], &r.amsterdam: addrs[2*i+1]} {
 			at = strings.TrimSuffix(at, "/32")
 			r.listen = append(r.listen, `"`+at+`:53"`)
-			*hosts = append(*hosts, r.ns.alias(t, at, at, restartAttempts))
+			*hosts = append(*hosts, r.ns.alias(t, at, at, asksAgain))
 		}
 	}
 	return r
@@ -181,6 +187,7 @@ var events = []event{
 	{name: "networks", during: (*eventRun).renetwork},
 	{name: "restart", during: func(r *eventRun) { r.restart(func() { r.server.stop() }) }},
 	{name: "kill", during: func(r *eventRun) { r.restart(r.server.kill) }},
+	{name: "kill without shared memory", before: (*eventRun).unshare, during: (*eventRun).killUnshared},
 	{name: "upgrade", during: (*eventRun).upgrade},
 	{name: "another key", during: (*eventRun).rename},
 	{name: "blip", during: (*eventRun).blip},
@@ -208,6 +215,7 @@ func TestPushThroughEvents(t *testing.T) {
 			if !cache {
 				t.Run("death", rig.death)
 				t.Run("addresses", rig.readdress)
+				t.Run("restart behind sockets", rig.restartBehindSockets)
 			}
 			if !cache && long() {
 				t.Run("flood", func(t *testing.T) {
@@ -527,6 +535,76 @@ func (r *eventRun) restart(end func()) {
 		end()
 		r.server.again(r.t)
 	})
+}
+
+// unshared is a configuration without shared memory.
+func (r *eventRun) unshared() string {
+	config := r.config(eventConfig{replicas: []string{"westus", "eastus"}})
+	return strings.Replace(config, "state: {dir: $DIR", `state: {memory: "", dir: $DIR`, 1)
+}
+
+// unshare has the server keep who was answered in a memory of its own.
+func (r *eventRun) unshare() {
+	r.server.configure(r.t, r.unshared())
+	r.server.stop()
+	r.server.again(r.t)
+	r.newcomers("westus")
+}
+
+// killUnshared kills such a server, and the next one has another configuration: all that
+// it knows of the pushes is what was saved.
+func (r *eventRun) killUnshared() {
+	saved := filepath.Join(r.server.dir, "ledger.db.holds")
+	for range 2 { // the first may have begun before the pushes were there
+		begin := time.Now()
+		r.newcomers("westus") // so that there is something to save
+		eventually(r.t, patience, "who was answered is saved", func() bool {
+			info, err := os.Stat(saved)
+			return err == nil && info.ModTime().After(begin)
+		})
+	}
+	without := strings.Replace(r.unshared(), "westus: {", "westus: {global_endpoint_routing: false, ", 1)
+	r.server.configure(r.t, without)
+	r.stages.Load().allow(stageUploads)
+	r.server.kill()
+	r.server.again(r.t)
+	r.spent()
+	r.newcomers("eastus")
+	r.stage()
+	r.server.configure(r.t, r.unshared())
+	r.admin.must("/v1/reload", fields{})
+	r.newcomers("westus")
+	r.stage()
+}
+
+// restartBehindSockets stops the server and kills it while somebody else holds its
+// sockets. Hosts that ask once are answered, by whichever process runs next.
+func (r *eventRig) restartBehindSockets(t *testing.T) {
+	run := r.serve(t, "")
+	run.server.stop()
+	var sockets []*os.File
+	var hosts []*netns
+	for i, addr := range r.listen {
+		files, _ := holdSocket(t, r.ns, strings.Trim(addr, `"`), false)
+		sockets = append(sockets, files...)
+		if i < len(r.seattle) {
+			resolver := fmt.Sprintf("128.95.%d.1", i+1)
+			hosts = append(hosts, r.ns.alias(t, "once-"+resolver, resolver, asksOnce))
+		}
+	}
+	run.server.againWith(t, sockets)
+	run.newcomers("westus")
+	run.begin(hosts)
+	run.replace(func() {
+		for _, end := range []func(){func() { run.server.stop() }, func() { run.server.kill() }} {
+			end()
+			run.server.againWith(t, sockets)
+		}
+	})
+	run.finish()
+	if failed := run.failed(0); len(failed) > 0 {
+		t.Errorf("%d of %d pushes are broken:\n%s", len(failed), len(run.pushes), strings.Join(failed, "\n"))
+	}
 }
 
 // upgrade has two processes take the server's place, one after the other.

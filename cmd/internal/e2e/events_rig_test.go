@@ -106,13 +106,25 @@ func (o *operator) get(path string, v any) {
 // that has ended.
 func (s *server) again(t *testing.T) {
 	t.Helper()
-	s.process, s.addrs = start(t, s.ns, portolan(t), "serve", "-c", s.path), nil
+	s.becomes(start(t, s.ns, portolan(t), "serve", "-c", s.path))
+}
+
+// againWith is again with sockets that are open already.
+func (s *server) againWith(t *testing.T, sockets []*os.File) {
+	t.Helper()
+	s.becomes(startWithSockets(t, s.ns, sockets, s.path))
+}
+
+// becomes waits until the next process serves.
+func (s *server) becomes(p *process) {
+	s.t.Helper()
+	s.process, s.addrs = p, nil
 	s.learn(s.waitLog(0, "msg=serving"))
 }
 
-// alias gives the namespace another name, whose programs ask another resolver,
-// with so many attempts of two seconds each.
-func (n *netns) alias(t *testing.T, suffix, resolver string, attempts int) *netns {
+// alias gives the namespace another name, whose programs ask another resolver, with
+// options as resolv.conf has them.
+func (n *netns) alias(t *testing.T, suffix, resolver, options string) *netns {
 	t.Helper()
 	a := &netns{n.name + "-" + suffix}
 	path, etc := filepath.Join(netnsDir, a.name), filepath.Join(netnsEtcDir, a.name)
@@ -120,7 +132,7 @@ func (n *netns) alias(t *testing.T, suffix, resolver string, attempts int) *netn
 		os.WriteFile(path, nil, 0o400),
 		unix.Mount(filepath.Join(netnsDir, n.name), path, "", unix.MS_BIND, ""),
 		os.MkdirAll(etc, 0o755),
-		os.WriteFile(filepath.Join(etc, "resolv.conf"), fmt.Appendf(nil, "nameserver %s\noptions timeout:2 attempts:%d\n", resolver, attempts), 0o644),
+		os.WriteFile(filepath.Join(etc, "resolv.conf"), fmt.Appendf(nil, "nameserver %s\noptions %s\n", resolver, options), 0o644),
 	} {
 		if err != nil {
 			t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -131,38 +132,14 @@ type heldSockets struct {
 // the one over UDP.
 func holdSockets(t *testing.T, reuse bool) *heldSockets {
 	t.Helper()
-	var listen net.ListenConfig
-	if reuse {
-		listen.Control = func(_, _ string, c syscall.RawConn) (err error) {
-			return errors.Join(c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }), err)
-		}
-	}
-	tcp, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &heldSockets{addr: tcp.Addr().String()}
-	udp, err := listen.ListenPacket(t.Context(), "udp4", h.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	h := &heldSockets{}
+	h.files, h.addr = holdSocket(t, nil, "127.0.0.1:0", reuse)
 	stray, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.stray = stray.LocalAddr().String()
-	for _, l := range []interface {
-		File() (*os.File, error)
-		Close() error
-	}{tcp.(*net.TCPListener), udp.(*net.UDPConn), stray.(*net.UDPConn)} {
-		f, err := l.File()
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = l.Close() // the copy stays
-		t.Cleanup(func() { _ = f.Close() })
-		h.files = append(h.files, f)
-	}
+	h.files = append(h.files, keepOpen(t, stray.(*net.UDPConn)))
 	dir := t.TempDir()
 	h.path = filepath.Join(dir, "portolan.yaml")
 	config := strings.ReplaceAll(minimal, "$DIR", dir)
@@ -177,7 +154,53 @@ func holdSockets(t *testing.T, reuse bool) *heldSockets {
 // begin starts a server with the sockets.
 func (h *heldSockets) begin(t *testing.T) *process {
 	t.Helper()
-	return startWith(t, nil, h.files, "sh", "-c", `LISTEN_FDS=3 LISTEN_PID=$$ exec "$0" serve -c "$1"`, portolan(t), h.path)
+	return startWithSockets(t, nil, h.files, h.path)
+}
+
+// startWithSockets starts a server as a service manager does that holds its sockets.
+func startWithSockets(t *testing.T, n *netns, sockets []*os.File, path string) *process {
+	t.Helper()
+	return startWith(t, n, sockets, "sh", "-c", `LISTEN_FDS=$2 LISTEN_PID=$$ exec "$0" serve -c "$1"`, portolan(t), path, strconv.Itoa(len(sockets)))
+}
+
+// holdSocket opens an address over TCP and UDP in a namespace, and returns the sockets
+// and the address with its port.
+func holdSocket(t *testing.T, n *netns, addr string, reuse bool) (files []*os.File, bound string) {
+	t.Helper()
+	var listen net.ListenConfig
+	if reuse {
+		listen.Control = func(_, _ string, c syscall.RawConn) (err error) {
+			return errors.Join(c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }), err)
+		}
+	}
+	var tcp net.Listener
+	var udp net.PacketConn
+	err := n.do(func() (err error) {
+		if tcp, err = net.Listen("tcp4", addr); err != nil {
+			return err
+		}
+		udp, err = listen.ListenPacket(t.Context(), "udp4", tcp.Addr().String())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []*os.File{keepOpen(t, tcp.(*net.TCPListener)), keepOpen(t, udp.(*net.UDPConn))}, tcp.Addr().String()
+}
+
+// keepOpen returns a copy of a socket, which is closed with the test.
+func keepOpen(t *testing.T, socket interface {
+	File() (*os.File, error)
+	Close() error
+}) *os.File {
+	t.Helper()
+	f, err := socket.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = socket.Close() // the copy stays
+	t.Cleanup(func() { _ = f.Close() })
+	return f
 }
 
 // TestSocketActivation starts the server with sockets that somebody else has opened and
