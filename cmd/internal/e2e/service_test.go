@@ -188,11 +188,15 @@ func holdSocket(t *testing.T, n *netns, addr string, reuse bool) (files []*os.Fi
 	return []*os.File{keepOpen(t, tcp.(*net.TCPListener)), keepOpen(t, udp.(*net.UDPConn))}, tcp.Addr().String()
 }
 
-// keepOpen returns a copy of a socket, which is closed with the test.
-func keepOpen(t *testing.T, socket interface {
+// A fileSocket is a socket of the standard library that gives a copy of its
+// descriptor.
+type fileSocket interface {
 	File() (*os.File, error)
 	Close() error
-}) *os.File {
+}
+
+// keepOpen returns a copy of a socket, which is closed with the test.
+func keepOpen(t *testing.T, socket fileSocket) *os.File {
 	t.Helper()
 	f, err := socket.File()
 	if err != nil {
