@@ -10,7 +10,7 @@ package ledger
 //     not looked at: a drain ends by an Undrain alone.
 //   - Routing replaces an earlier Routing; without a value it removes it.
 //   - Effective marks the Drain or Routing it is about as in force, if that is there
-//     still.
+//     still, and moves the moment since when it is, if the order had to wait.
 //   - Passing marks an endpoint that is down; Down and Up end that.
 //   - Config and GeoData replace the last.
 //   - Failback, Start and kinds that are not known move Seq and nothing else.
@@ -76,6 +76,9 @@ func (s *State) applyEffective(e Event) {
 		if *order != nil && (*order).Seq == e.Of {
 			*order = cloneEvent(*order) // others may hold the state before
 			(*order).InForce = true
+			if at := e.EffectiveAt.Add((*order).Ahead - e.Ahead); at.After((*order).EffectiveAt) {
+				(*order).EffectiveAt = at
+			}
 		}
 	}
 	s.setReplica(e.Subject(), r)

@@ -66,6 +66,14 @@ func TestApply(t *testing.T) {
 		{"passing ends with up", []Event{down(1, 0), {Kind: Passing, Endpoint: "e"}, up(11)}, health(HealthState{UpAt: at(11), Seq: 3})},
 		{"what is up does not begin to pass", []Event{{Kind: Passing, Endpoint: "e"}}, State{}},
 		{"a drain in force", []Event{drain("a"), effective(1)}, replica(ReplicaState{Drain: inForce(drain("a"), 1)})},
+		{
+			"a drain that had to wait is in force since it was done",
+			[]Event{
+				{Kind: Drain, Registry: who.Registry, Region: who.Region, EffectiveAt: at(61), Ahead: time.Hour},
+				{Kind: Effective, Registry: who.Registry, Region: who.Region, Of: 1, EffectiveAt: at(33), Ahead: 30 * time.Minute},
+			},
+			replica(ReplicaState{Drain: inForce(Event{Kind: Drain, Registry: who.Registry, Region: who.Region, EffectiveAt: at(63), Ahead: time.Hour}, 1)}),
+		},
 		{"a drain that replaces one in force is not", []Event{drain("a"), effective(1), drain("b")}, replica(ReplicaState{Drain: numbered(drain("b"), 3)})},
 		{"an order that was replaced takes no effect", []Event{drain("a"), drain("b"), effective(1)}, replica(ReplicaState{Drain: numbered(drain("b"), 2)})},
 		{"nor does one that was taken back", []Event{drain("a"), undrain, effective(1)}, State{}},

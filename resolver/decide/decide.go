@@ -44,6 +44,15 @@ func (m Masks) Candidates() Mask {
 	return m.Routed
 }
 
+// LastResort returns what is answered because no routed replica is up; empty while one
+// is, or none is routed.
+func (m Masks) LastResort() Mask {
+	if m.Routed == 0 || m.Routed&m.Up != 0 {
+		return 0
+	}
+	return m.Resort
+}
+
 // Outcome says how a decision came about.
 type Outcome uint8
 

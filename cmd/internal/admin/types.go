@@ -135,7 +135,11 @@ type ReplicaStatus struct {
 	Registry string `json:"registry,omitempty"`
 	Region   string `json:"region"`
 	Routed   bool   `json:"routed"`
-	Up       bool   `json:"up"`
+	// Up says that it counts as up, LastResort that it is answered because no replica
+	// does that may be. After an outage of all replicas one may be up whose State is
+	// recovering: it has come back together with the others.
+	Up         bool `json:"up"`
+	LastResort bool `json:"last_resort,omitempty"`
 	// State is unknown, up, down, recovering, or unprobed.
 	State      string     `json:"state"`
 	Since      *time.Time `json:"since,omitempty"`

@@ -9,6 +9,7 @@ import (
 	"portolan.dev/cmd/internal/availability"
 	"portolan.dev/cmd/internal/cached"
 	"portolan.dev/resolver/compile"
+	"portolan.dev/resolver/decide"
 )
 
 // refusal is an error of availability as the admin API knows it.
@@ -152,8 +153,9 @@ func (a *App) drainStatus(c *availability.Configuration, m compile.Member, d *av
 	expired := func(last time.Time) time.Time {
 		return latest(past.Global.Expires(last, r.TTL).Add(keptLonger), old)
 	}
+	possible := lastPossible(d, lastOutage(&s.Live[m.Registry].History, now))
 	if !d.LastResort { // which lasts until another replica works
-		st.Bound = expired(lastPossible(d))
+		st.Bound = expired(possible)
 	}
 	if now.Before(d.HoldsEnd) && !d.Now {
 		st.Held = activity.held(r.Number, s.Stable[m.Region], holdQuestion{
@@ -162,28 +164,43 @@ func (a *App) drainStatus(c *availability.Configuration, m compile.Member, d *av
 	}
 	published := !s.Live[m.Registry].Masks().Routed.Has(m.Region)
 	if st.Held == 0 && d.InForce && published && !d.LastResort {
-		safe := expired(a.lastGiven(d, st.LastAnswer, now))
+		safe := expired(a.lastGiven(d, possible, st.LastAnswer, now))
 		st.SafeAt, st.Safe = &safe, !now.Before(safe)
 	}
 	return st
 }
 
 // lastPossible is the last moment at which a drain lets a replica be given to a client,
-// unless none works but it.
-func lastPossible(d *availability.Drain) time.Time {
-	return latest(d.HoldsEnd, d.EffectiveAt.Add(availability.PublishedBy))
+// unless none works but it: that was so until outage at the latest.
+func lastPossible(d *availability.Drain, outage time.Time) time.Time {
+	return latest(outage, latest(d.HoldsEnd, d.EffectiveAt.Add(availability.PublishedBy)))
+}
+
+// lastOutage is until when no routed replica of a registry was up, so that a drained one
+// may have been answered, as far as its history reaches back; zero for never.
+func lastOutage(h *decide.History, now time.Time) (end time.Time) {
+	changes, _ := h.All()
+	for i, c := range changes {
+		if c.Masks.Routed == 0 || c.Masks.Routed&c.Masks.Up != 0 {
+			continue
+		}
+		if end = now; i+1 < len(changes) {
+			end = time.Unix(int64(changes[i+1].At), 0).Add(availability.PublishedBy)
+		}
+	}
+	return end
 }
 
 // lastGiven is when a drained replica that nobody is held on was last given to a client:
 // at the last answer that was counted. Answers before the server's start are assumed at
 // the start, or at the last moment of the process before it; and until the drain has
 // reached all that answer and has had the time to be counted, one is assumed then.
-func (a *App) lastGiven(d *availability.Drain, counted *time.Time, now time.Time) time.Time {
+func (a *App) lastGiven(d *availability.Drain, possible time.Time, counted *time.Time, now time.Time) time.Time {
 	if settled := d.EffectiveAt.Add(availability.PublishedBy); now.Before(settled) {
 		return settled
 	}
 	last := a.served(now)
-	if possible := lastPossible(d); possible.Before(last) {
+	if possible.Before(last) {
 		last = possible
 	}
 	if counted != nil {

@@ -89,7 +89,7 @@ func newMetrics(a *App) *metrics {
 		unitsForgotten:    desc("client_units_forgotten_total", "Client units that the table of active clients did not remember, by reason: evicted (by a newer one), full (no room beside those that are held or asked often), source (the resolver that asked for them has brought in its share).", "reason"),
 		secondariesBehind: desc("secondaries_behind", "Secondaries of zones that did not acknowledge the serial served, and will not be told of it again."),
 
-		ledgerOK:         desc("ledger_writable", "1 if the last write to the ledger succeeded."),
+		ledgerOK:         desc("ledger_writable", "1 if the last write to the ledger succeeded and none has waited for the disk for more than 2 s."),
 		notifyDeliveries: desc("notify_deliveries_total", "Deliveries of events to receivers, and failed attempts at them, by outcome.", "outcome"),
 		notifyQueue:      desc("notify_queue", "Deliveries of events that wait for receivers, those being tried included."),
 	}

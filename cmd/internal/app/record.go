@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync/atomic"
@@ -22,7 +23,14 @@ type record struct {
 	// trouble is the last error of a write, nil when the last one succeeded.
 	trouble atomic.Pointer[error]
 	seq     atomic.Uint64
+
+	writes atomic.Int32 // under way
+	moved  atomic.Int64 // when one of them began or ended last, Unix nanoseconds
 }
+
+// stallAfter is how long the disk may take for a write before it counts as one that
+// stalls.
+const stallAfter = 2 * time.Second
 
 var _ availability.Ledger = (*record)(nil)
 
@@ -33,7 +41,9 @@ func (r *record) Append(ctx context.Context, events ...ledger.Event) ([]ledger.E
 	for i := range events {
 		wall[i] = events[i].Wall(ahead)
 	}
+	begin := r.begin()
 	kept, err := r.store.Append(ctx, 0, wall...)
+	r.end(ctx, begin)
 	if err != nil {
 		fault := errors.Is(err, ledger.ErrInvalid) || errors.Is(err, ledger.ErrConflict) || errors.Is(err, ledger.ErrClosed) || ctx.Err() != nil // the caller's
 		if !fault && r.trouble.Swap(&err) == nil {
@@ -63,10 +73,35 @@ func (r *record) works(ctx context.Context) {
 	}
 }
 
+// begin notes that a write begins, and end that it has ended, either way.
+func (r *record) begin() time.Time {
+	now := r.clock.now()
+	if r.writes.Load() == 0 {
+		r.moved.Store(now.UnixNano()) // before the count, for who reads both
+	}
+	r.writes.Add(1)
+	return now
+}
+
+func (r *record) end(ctx context.Context, begin time.Time) {
+	now := r.clock.now()
+	r.moved.Store(now.UnixNano())
+	r.writes.Add(-1)
+	if took := now.Sub(begin); took >= stallAfter {
+		r.log.WarnContext(ctx, "the ledger's disk was slow; what was to be written has waited", "took", took.Round(time.Millisecond))
+	}
+}
+
 // err returns why the ledger cannot be written; nil when it can.
 func (r *record) err() error {
 	if p := r.trouble.Load(); p != nil {
 		return *p
+	}
+	if r.writes.Load() == 0 {
+		return nil
+	}
+	if waits := r.clock.now().Sub(time.Unix(0, r.moved.Load())); waits >= stallAfter {
+		return fmt.Errorf("a write has been waiting for %s: the disk of state.dir stalls, or another process takes this one's place", waits.Round(time.Second))
 	}
 	return nil
 }

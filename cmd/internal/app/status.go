@@ -78,6 +78,7 @@ func (a *App) replicaStatus(c *availability.Configuration, m compile.Member, act
 		// The switch, not the mask: a drain is told as a drain, so that the two are
 		// never taken for one another.
 		Registry: r.Key, Routed: c.Compiled.Routed[m.Registry].Has(m.Region), Up: masks.Up.Has(m.Region),
+		LastResort: masks.LastResort().Has(m.Region),
 	}
 	if st, ok := a.health(c, m); ok {
 		rs.State, rs.Last, rs.Flaps = st.State.String(), st.Last.Detail, st.Flaps

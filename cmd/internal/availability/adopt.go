@@ -2,6 +2,7 @@ package availability
 
 import (
 	"maps"
+	"time"
 
 	"portolan.dev/config/ledger"
 	"portolan.dev/health"
@@ -120,7 +121,7 @@ func (v *Availability) rename(old *Configuration) {
 // replica of a registry with another key. v.mu is held.
 func (v *Availability) renameOrders(s ledger.Subject, key string, o *override) {
 	why := "the registry was " + s.Registry + " before"
-	write := func(was *ledger.Event, to **ledger.Event, inForce bool) {
+	write := func(was *ledger.Event, to **ledger.Event, inForce bool, at time.Time) {
 		if was == nil {
 			return
 		}
@@ -138,19 +139,19 @@ func (v *Availability) renameOrders(s ledger.Subject, key string, o *override) {
 			}
 			if inForce {
 				v.journal.verdicts([]ledger.Event{{
-					Kind: ledger.Effective, Registry: key, Region: s.Region, DecidedAt: v.o.Now(), By: "portolan", Why: why, Of: stored[0].Seq,
+					Kind: ledger.Effective, Registry: key, Region: s.Region, DecidedAt: v.o.Now(), EffectiveAt: at, By: "portolan", Why: why, Of: stored[0].Seq,
 				}}, nil)
 			}
 		})
 	}
-	write(o.drain, &o.drain, o.inForce)
-	write(o.undrain, &o.undrain, false)
+	write(o.drain, &o.drain, o.inForce, o.drainAt)
+	write(o.undrain, &o.undrain, false, o.undrainAt)
 	if o.routing != nil {
 		v.journal.verdicts([]ledger.Event{{
 			Kind: ledger.Routing, Registry: key, Region: s.Region, DecidedAt: v.o.Now(), By: o.routingBy, Why: why, Routing: o.routing,
 		}}, nil)
 	}
-	write(o.nextRouting, &o.nextRouting, false)
+	write(o.nextRouting, &o.nextRouting, false, o.nextAt)
 	now := v.o.Now()
 	v.journal.verdicts([]ledger.Event{
 		{Kind: ledger.Undrain, Registry: s.Registry, Region: s.Region, DecidedAt: now, By: "portolan", Why: "the registry is " + key + " now"},
@@ -184,13 +185,12 @@ func (v *Availability) inherit(old *Configuration) {
 		if was == nil {
 			continue
 		}
-		now := v.o.Now()
 		v.out[e.Key] = &endpoint{since: was.since, passing: was.passing}
 		v.reasons.health(e.Key, v.downSince(was.since, "it was when its probe was changed"))
-		e.Resume = health.Resume{DownAt: now, Passing: was.passing}
+		e.Resume = health.Resume{DownAt: v.o.Now(), Passing: was.passing}
 		subject = v.subject(c.Members(e.Key)[0])
 		v.journal.verdicts([]ledger.Event{{
-			Kind: ledger.Down, Endpoint: e.Key, Registry: subject.Registry, Region: subject.Region, DecidedAt: now,
+			Kind: ledger.Down, Endpoint: e.Key, Registry: subject.Registry, Region: subject.Region, DecidedAt: v.o.Now(), EffectiveAt: was.since,
 			By: "portolan", Why: "was down when its probe was changed",
 		}}, nil)
 	}

@@ -51,11 +51,14 @@ func (v *Availability) Drain(r DrainOrder) (c *Configuration, members []compile.
 	err = v.journal.order(events, true, func(stored []ledger.Event) {
 		v.apply(stored, func(o *override, e *ledger.Event, now time.Time) {
 			drained := o.drainedAt(now)
-			if o.setDrain(e, now); drained && o.drainAt.After(now) {
+			switch o.setDrain(e, now); {
+			case !drained:
+				o.drainAt = notBefore(o.drainAt, now)
+			case o.drainAt.After(now):
 				o.drainAt = now
 			}
 			v.o.Log.Info("drain decided", "registry", e.Registry, "region", e.Region,
-				"effective_at", v.o.Stamp(e.EffectiveAt), "by", e.By, "reason", e.Why, "now", e.Now)
+				"effective_at", v.o.Stamp(o.drainAt), "by", e.By, "reason", e.Why, "now", e.Now)
 		})
 	})
 	if err != nil {
@@ -100,6 +103,15 @@ func (v *Availability) drainEvents(r DrainOrder, members []compile.Member) []led
 func sameDrain(e *ledger.Event, r DrainOrder) bool {
 	return e.Now == r.Now && r.Deadline == 0 && r.For == 0 && e.Deadline.IsZero() && e.Until.IsZero() &&
 		(r.Reason == "" || r.Reason == e.Why)
+}
+
+// notBefore returns the later of two moments. An order that has waited for a disk for
+// longer than its grace time takes effect now that it is durable, and says so.
+func notBefore(at, now time.Time) time.Time {
+	if at.Before(now) {
+		return now
+	}
+	return at
 }
 
 // apply makes orders that are durable known, and publishes what they change at once.
@@ -149,7 +161,7 @@ func (v *Availability) Undrain(s Selector, by, reason string) (c *Configuration,
 			if o.drain == nil {
 				return // it ended by itself meanwhile
 			}
-			o.undrain, o.undrainAt = e, e.EffectiveAt
+			o.undrain, o.undrainAt = e, notBefore(e.EffectiveAt, now)
 			if !o.inForce && now.Before(o.drainAt) {
 				o.undrainAt = now
 			}
@@ -202,10 +214,10 @@ func (v *Availability) SetRouting(r RoutingOrder) (c *Configuration, m compile.M
 		return c, m, err
 	}
 	err = v.journal.order([]ledger.Event{e}, true, func(stored []ledger.Event) {
-		v.apply(stored, func(o *override, e *ledger.Event, _ time.Time) {
-			o.nextRouting, o.nextAt = e, e.EffectiveAt
+		v.apply(stored, func(o *override, e *ledger.Event, now time.Time) {
+			o.nextRouting, o.nextAt = e, notBefore(e.EffectiveAt, now)
 			v.o.Log.Info("routing switch decided", "registry", r.Registry, "region", r.Region, "on", target,
-				"effective_at", v.o.Stamp(e.EffectiveAt), "by", r.By, "reason", r.Reason)
+				"effective_at", v.o.Stamp(o.nextAt), "by", r.By, "reason", r.Reason)
 		})
 	})
 	if err != nil {

@@ -111,6 +111,62 @@ func TestAnUndrainThatWaitsIsKeptOverARestart(t *testing.T) {
 	})
 }
 
+// An order that waits for the disk for longer than its grace time takes effect when it
+// is durable, and that is what operators are told, and what the next process knows of the
+// clients that were answered meanwhile.
+func TestAnOrderThatWaitedForTheDisk(t *testing.T) {
+	needTable(t)
+	for name, first := range map[string]bool{"drain": false, "undrain": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, base, nil)
+				was, is := "westus", "eastus"
+				order := func() error { _, _, err := r.Drain(DrainOrder{Selector: west()}); return err }
+				if first {
+					if err := order(); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(time.Hour)
+					was, is = is, was
+					order = func() error { _, _, err := r.Undrain(west(), "", ""); return err }
+				}
+				r.disk.stall()
+				done := make(chan error, 1)
+				go func() { done <- order() }()
+				time.Sleep(time.Minute)
+				r.want(was, decide.Nearest)
+				r.disk.goOn()
+				if err := <-done; err != nil {
+					t.Fatal(err)
+				}
+				effective := r.now()
+				r.want(is, decide.Nearest)
+				check := func() {
+					t.Helper()
+					if c, members, err := r.Drained(west()); !first && err == nil {
+						d, _, _, _ := r.Decided(c, members[0])
+						if !d.Drain.InForce || !d.Drain.EffectiveAt.Equal(effective) {
+							t.Errorf("%+v, want one that took effect at %v", d.Drain, effective)
+						}
+					}
+					var changes []decide.Change
+					r.config.Compiled.Snapshot.Live[0].History.Since(uint32(effective.Unix())-50, func(c decide.Change) bool {
+						changes = append(changes, c)
+						return true
+					})
+					if len(changes) == 0 || changes[0].At != uint32(effective.Unix()) {
+						t.Errorf("%+v, want a change at %d", changes, effective.Unix())
+					}
+				}
+				check()
+				time.Sleep(5 * time.Second)
+				r.restart(base, 0)
+				check()
+			})
+		})
+	}
+}
+
 func TestTheLastReplicaIsNotDrained(t *testing.T) {
 	needTable(t)
 	synctest.Test(t, func(t *testing.T) {

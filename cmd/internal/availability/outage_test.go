@@ -133,7 +133,36 @@ func TestADrainedReplicaIsTheLastResort(t *testing.T) {
 		if d, _, _, ok := r.Decided(c, members[0]); !ok || d.Drain == nil || !d.Drain.LastResort {
 			t.Errorf("%+v", d.Drain)
 		}
+		r.restart(base, 0)
+		r.wantNow("westus", decide.LastResort)
 	})
+}
+
+// A replica whose probe is changed while it is down has been down since then: also for
+// the next process, to which it is no member of an outage that comes much later.
+func TestWhatIsDownHasBeenSinceThen(t *testing.T) {
+	needTable(t)
+	for _, restart := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, base, nil)
+			r.down("westus")
+			time.Sleep(5 * time.Minute)
+			other := strings.Replace(base, "port: 443", "port: 444", 1)
+			r.serve(other)
+			if restart {
+				r.restart(other, 0)
+			}
+			time.Sleep(10 * time.Second)
+			r.down("eastus")
+			r.down("westeurope")
+			time.Sleep(time.Minute)
+			r.passes("westus", true)
+			time.Sleep(time.Minute)
+			r.want("westus", decide.LastResort) // its recovery hold goes on
+			r.passes("eastus", true)
+			r.want("eastus", decide.Nearest) // has returned
+		})
+	}
 }
 
 func TestAnOperatorBringsItBackNow(t *testing.T) {

@@ -35,9 +35,19 @@ type moment struct {
 // with what was changed since taken back.
 func (v *Availability) remember(events []ledger.Event) {
 	now := v.o.Now()
+	effective := make(map[uint64]time.Time) // when orders took effect, as far as it is known
+	for i := range events {
+		if e := &events[i]; e.Kind == ledger.Effective {
+			effective[e.Of] = e.EffectiveAt
+		}
+	}
 	var moments []moment
 	for i := range events {
-		for _, m := range v.momentsOf(&events[i]) {
+		e := events[i]
+		if at := effective[e.Seq]; at.After(e.EffectiveAt) {
+			e.EffectiveAt = at
+		}
+		for _, m := range v.momentsOf(&e) {
 			if age := now.Sub(m.at); age >= 0 && age <= decide.Keep*time.Second {
 				moments = append(moments, m)
 			}
@@ -60,7 +70,7 @@ func (v *Availability) momentsOf(e *ledger.Event) (moments []moment) {
 	case ledger.Down, ledger.Up:
 		down := e.Kind == ledger.Down
 		for _, m := range v.current.Compiled.Members(e.Endpoint) {
-			moments = append(moments, moment{m, e.DecidedAt, down, func(now decide.Masks) decide.Masks {
+			moments = append(moments, moment{m, counts(e), down, func(now decide.Masks) decide.Masks {
 				now.Up = now.Up.With(m.Region, down)
 				return now
 			}})

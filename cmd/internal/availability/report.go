@@ -54,7 +54,7 @@ func (v *Availability) Decided(c *Configuration, m compile.Member) (d Decided, c
 		s := v.current.Compiled.Snapshot
 		d = v.decided(o, s.Registries[m.Registry].Policy)
 		if masks := s.Live[m.Registry].Masks(); d.Drain != nil {
-			d.Drain.LastResort = masks.Routed != 0 && masks.Routed&masks.Up == 0 && masks.Resort.Has(m.Region)
+			d.Drain.LastResort = masks.LastResort().Has(m.Region)
 		}
 	}
 	e := v.endpointOf(m)

@@ -16,8 +16,8 @@ import (
 func (v *Availability) restore(st *ledger.State) {
 	for key, h := range st.Health {
 		if h.Down != nil {
-			v.out[key] = &endpoint{since: h.Down.DecidedAt, passing: h.Passing, noted: h.Passing}
-			v.reasons.health(key, v.downSince(h.Down.DecidedAt, h.Down.Why))
+			v.out[key] = &endpoint{since: counts(h.Down), passing: h.Passing, noted: h.Passing}
+			v.reasons.health(key, v.downSince(counts(h.Down), h.Down.Why))
 		}
 	}
 	for subject, r := range st.Replicas {
@@ -48,6 +48,15 @@ func (v *Availability) restore(st *ledger.State) {
 			v.restoreRouting(e)
 		}
 	}
+}
+
+// counts is since when what an event tells counts: not always when it was decided, as
+// of a verdict that another endpoint has taken over.
+func counts(e *ledger.Event) time.Time {
+	if e.EffectiveAt.IsZero() {
+		return e.DecidedAt // not stored yet
+	}
+	return e.EffectiveAt
 }
 
 // setDrain makes e the drain of a replica.

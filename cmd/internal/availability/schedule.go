@@ -106,9 +106,10 @@ func (v *Availability) takeEffect() (order, outage time.Time) {
 	for subject, o := range v.overrides {
 		v.expire(subject, o, now)
 		effective, changed := o.advance(now)
-		for _, seq := range effective {
+		for _, f := range effective {
 			facts = append(facts, ledger.Event{
-				Kind: ledger.Effective, Registry: subject.Registry, Region: subject.Region, DecidedAt: now, By: "portolan", Of: seq,
+				Kind: ledger.Effective, Registry: subject.Registry, Region: subject.Region,
+				DecidedAt: now, EffectiveAt: f.at, By: "portolan", Of: f.of,
 			})
 		}
 		if at := o.next(now); !at.IsZero() {
@@ -145,22 +146,29 @@ func (v *Availability) record(events []ledger.Event) {
 	}
 }
 
+// effect is that an order, given by its number in the ledger, has taken effect, and at
+// which moment: one that is past, if the server was down then.
+type effect struct {
+	of uint64
+	at time.Time
+}
+
 // advance makes what has become effective the state of the replica, and returns the
 // orders that have, as far as the ledger knows them, and whether anything has.
-func (o *override) advance(now time.Time) (effective []uint64, changed bool) {
+func (o *override) advance(now time.Time) (effective []effect, changed bool) {
 	if r := o.nextRouting; r != nil && !now.Before(o.nextAt) {
 		o.routing, o.routingBy, o.nextRouting = r.Routing, r.By, nil
-		effective = append(effective, r.Seq)
+		effective = append(effective, effect{r.Seq, o.nextAt})
 	}
 	if o.drain != nil && !o.inForce && !now.Before(o.drainAt) {
 		o.inForce = true
-		effective = append(effective, o.drain.Seq)
+		effective = append(effective, effect{o.drain.Seq, o.drainAt})
 	}
 	if o.undrain != nil && !now.Before(o.undrainAt) {
 		// The ledger does not know one yet that waits for nothing, and one that takes back
 		// what never took effect changes nothing.
 		if o.undrain.Seq != 0 && o.inForce {
-			effective = append(effective, o.undrain.Seq)
+			effective = append(effective, effect{o.undrain.Seq, o.undrainAt})
 		}
 		o.drain, o.undrain, o.inForce = nil, nil, false
 		changed = true

@@ -36,8 +36,19 @@ func statusRow(w io.Writer, registry string, r *admin.ReplicaStatus, now time.Ti
 	if r.RoutingBy != "" {
 		routed += " by " + r.RoutingBy
 	}
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", registry, r.Region, routed, healthText(r, now), stampOf(r.Since),
+		drainText(r.Drain, now), r.Held, percent(r.Share1m), percent(r.Share10m), orDash(r.Last))
+}
+
+// healthText is what health knows of a replica, and what that means for its registry.
+func healthText(r *admin.ReplicaStatus, now time.Time) string {
 	state := r.State
-	if r.EligibleAt != nil {
+	switch {
+	case r.LastResort && r.Drain == nil: // a drain says so itself
+		state += ", last resort"
+	case r.State == "recovering" && r.Up:
+		state += ", back after the outage"
+	case r.EligibleAt != nil:
 		state += " until " + clock(*r.EligibleAt, now)
 	}
 	if r.Flaps > 1 {
@@ -46,9 +57,7 @@ func statusRow(w io.Writer, registry string, r *admin.ReplicaStatus, now time.Ti
 	if r.UnseenSince != nil {
 		state += ", not seen for " + age(now.Sub(*r.UnseenSince))
 	}
-	state += targetText(r.Target, now)
-	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", registry, r.Region, routed, state, stampOf(r.Since),
-		drainText(r.Drain, now), r.Held, percent(r.Share1m), percent(r.Share10m), orDash(r.Last))
+	return state + targetText(r.Target, now)
 }
 
 // proberText is what the prober says of itself.

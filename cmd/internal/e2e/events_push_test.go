@@ -33,6 +33,8 @@ const (
 	asksAgain = "timeout:2 attempts:10"
 	// asksOnce has it ask once, and wait as long.
 	asksOnce = "timeout:20 attempts:1"
+	// asksTwice is what a host does that nobody has told anything: resolv.conf(5).
+	asksTwice = "timeout:5 attempts:2"
 )
 
 // pushesPerEvent is how many pushes run at once through each event.
@@ -215,7 +217,12 @@ func TestPushThroughEvents(t *testing.T) {
 			if !cache {
 				t.Run("death", rig.death)
 				t.Run("addresses", rig.readdress)
-				t.Run("restart behind sockets", rig.restartBehindSockets)
+				t.Run("restart behind sockets", func(t *testing.T) {
+					rig.behindSockets(t, asksOnce, func(s *server) { s.stop() })
+				})
+				t.Run("kill behind sockets", func(t *testing.T) {
+					rig.behindSockets(t, asksTwice, func(s *server) { s.kill() })
+				})
 			}
 			if !cache && long() {
 				t.Run("flood", func(t *testing.T) {
@@ -577,9 +584,11 @@ func (r *eventRun) killUnshared() {
 	r.stage()
 }
 
-// restartBehindSockets stops the server and kills it while somebody else holds its
-// sockets. Hosts that ask once are answered, by whichever process runs next.
-func (r *eventRig) restartBehindSockets(t *testing.T) {
+// behindSockets ends the server and starts it again while somebody else holds its
+// sockets. What is asked meanwhile waits there for the next process, so hosts need to
+// ask once only; but for a kill, which takes with it what the process has just read.
+func (r *eventRig) behindSockets(t *testing.T, asks string, end func(*server)) {
+	t.Helper()
 	run := r.serve(t, "")
 	run.server.stop()
 	var sockets []*os.File
@@ -589,15 +598,15 @@ func (r *eventRig) restartBehindSockets(t *testing.T) {
 		sockets = append(sockets, files...)
 		if i < len(r.seattle) {
 			resolver := fmt.Sprintf("128.95.%d.1", i+1)
-			hosts = append(hosts, r.ns.alias(t, "once-"+resolver, resolver, asksOnce))
+			hosts = append(hosts, r.ns.alias(t, fmt.Sprintf("%d-%s", r.count.Add(1), resolver), resolver, asks))
 		}
 	}
 	run.server.againWith(t, sockets)
 	run.newcomers("westus")
 	run.begin(hosts)
 	run.replace(func() {
-		for _, end := range []func(){func() { run.server.stop() }, func() { run.server.kill() }} {
-			end()
+		for range 2 {
+			end(run.server)
 			run.server.againWith(t, sockets)
 		}
 	})

@@ -248,6 +248,9 @@ func TestStalledDisk(t *testing.T) {
 	if drain.ended() || upgrade.ended() {
 		t.Error("an order, or an upgrade, does not wait for the disk")
 	}
+	if v := s.scrape().get(t, "portolan_ledger_writable"); v != 0 {
+		t.Errorf("portolan_ledger_writable is %v while the disk stalls", v)
+	}
 	d.goOn()
 	if code := drain.wait(patience); code != 0 {
 		t.Errorf("the drain: exit code %d\n%s", code, drain.log.tail(5))
