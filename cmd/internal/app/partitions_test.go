@@ -55,15 +55,6 @@ func TestReloadCarriesUnits(t *testing.T) {
 // right behind a reload, which leaves no more than is saved by then.
 func TestStartCarriesUnits(t *testing.T) {
 	t.Parallel()
-	again := func(t *testing.T, s *server) {
-		t.Helper()
-		var err error
-		if s.App, err = app.New(app.Options{Source: source(s.path, time.Now), Log: s.logger()}); err != nil {
-			t.Fatal(err)
-		}
-		s.Start()
-		t.Cleanup(func() { s.stop(t) })
-	}
 	for _, c := range networkChanges {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -71,10 +62,10 @@ func TestStartCarriesUnits(t *testing.T) {
 			s.expect(t, pusher, "192.0.2.1")
 			s.stop(t)
 			s.write(t, networked(c.after))
-			again(t, s)
+			s.goOn(t, time.Now)
 			s.expect(t, pusher, "192.0.2.1")
 			s.stop(t)
-			again(t, s) // the change is still known
+			s.goOn(t, time.Now) // the change is still known
 			s.expect(t, pusher, "192.0.2.1")
 		})
 		t.Run(c.name+" and a crash", func(t *testing.T) {
@@ -97,7 +88,7 @@ func TestStartCarriesUnits(t *testing.T) {
 			}
 			writeFile(t, filepath.Join(crashed.dir, "city.mmdb"), string(data))
 			crashed.write(t, networked(c.after))
-			again(t, crashed)
+			crashed.goOn(t, time.Now)
 			crashed.expect(t, pusher, "192.0.2.1")
 		})
 	}
@@ -172,11 +163,7 @@ func TestUnitsOfEarlierVersions(t *testing.T) {
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if s.App, err = app.New(app.Options{Source: source(s.path, time.Now), Log: s.logger()}); err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.stop(t) })
+	s.goOn(t, time.Now)
 	s.expect(t, pusher, "192.0.2.3")
 	s.expect(t, amsterdam, "192.0.2.3")
 }

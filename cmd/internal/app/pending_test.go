@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"portolan.dev/cmd/internal/admin"
-	"portolan.dev/cmd/internal/app"
 )
 
 // again stops s and starts it anew, with a clock that is ahead.
@@ -16,12 +15,7 @@ func (s *server) again(tb testing.TB, ahead time.Duration) *server {
 	s.stop(tb)
 	next := &server{dir: s.dir, path: s.path, logs: new(logs), seen: s.seen}
 	later := func() time.Time { return time.Now().Add(ahead) }
-	var err error
-	if next.App, err = app.New(app.Options{Source: source(s.path, later), Log: next.logger()}); err != nil {
-		tb.Fatal(err)
-	}
-	next.Start()
-	tb.Cleanup(func() { next.stop(tb) })
+	next.goOn(tb, later)
 	return next
 }
 

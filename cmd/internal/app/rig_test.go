@@ -186,6 +186,25 @@ func (s *server) stop(tb testing.TB) {
 	}
 }
 
+// goOn goes on with another server in the folder of the one that has stopped, by the
+// clock now.
+func (s *server) goOn(tb testing.TB, now func() time.Time) {
+	tb.Helper()
+	var err error
+	if s.App, err = app.New(app.Options{Source: source(s.path, now), Log: s.logger()}); err != nil {
+		tb.Fatal(err)
+	}
+	s.Start()
+	tb.Cleanup(func() { s.stop(tb) })
+}
+
+// restart stops the server and goes on with another one.
+func (s *server) restart(tb testing.TB) {
+	tb.Helper()
+	s.stop(tb)
+	s.goOn(tb, time.Now)
+}
+
 // tryReload reloads in earnest and gives the error alone.
 func (s *server) tryReload(ctx context.Context) error {
 	_, err := s.Reload(ctx, admin.ReloadRequest{})

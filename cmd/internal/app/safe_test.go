@@ -29,12 +29,7 @@ func (s *shifted) move(d time.Duration) { s.ahead.Add(int64(d)) }
 // open makes the server that the configuration describes, in the folder of s.
 func (s *shifted) open(tb testing.TB) {
 	tb.Helper()
-	var err error
-	if s.App, err = app.New(app.Options{Source: source(s.path, s.now), Log: s.logger()}); err != nil {
-		tb.Fatal(err)
-	}
-	s.Start()
-	tb.Cleanup(func() { s.stop(tb) })
+	s.goOn(tb, s.now)
 }
 
 func startShifted(tb testing.TB, text string) *shifted {
