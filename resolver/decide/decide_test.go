@@ -85,3 +85,19 @@ func BenchmarkChoose(b *testing.B) {
 		Choose(rank, m, ServeNearest)
 	}
 }
+
+func TestLastResort(t *testing.T) {
+	for _, tc := range []struct {
+		m    Masks
+		want Mask
+	}{
+		{m: Masks{Routed: 3, Up: 1, Resort: 2}},
+		{m: Masks{Routed: 3, Up: 4, Resort: 2}, want: 2},
+		{m: Masks{Routed: 3}},
+		{m: Masks{Up: 1, Resort: 2}},
+	} {
+		if got := tc.m.LastResort(); got != tc.want {
+			t.Errorf("%+v: %b, want %b", tc.m, got, tc.want)
+		}
+	}
+}
