@@ -8,8 +8,14 @@ import (
 	"strings"
 )
 
-// address gives one that a host can have.
+// address gives one that a host can have, where a host name would go into target.
 func (c *cursor) address() (netip.Addr, bool) {
+	return c.hostAddress("a host name goes into target", "leave the port out; a probe has it")
+}
+
+// hostAddress gives an address that a host can have. The hints are for who gave a name, and
+// who gave a port.
+func (c *cursor) hostAddress(named, ported string) (netip.Addr, bool) {
 	s, ok := c.text()
 	if !ok {
 		return netip.Addr{}, false
@@ -18,9 +24,9 @@ func (c *cursor) address() (netip.Addr, bool) {
 	if err != nil {
 		hint := "write it like 192.0.2.10 or \"2001:db8::10\""
 		if badName(s) == "" && !allDigits(s[strings.LastIndexByte(s, '.')+1:]) {
-			hint = "a host name goes into target"
+			hint = named
 		} else if _, err := netip.ParseAddrPort(s); err == nil {
-			hint = "leave the port out; a probe has it"
+			hint = ported
 		}
 		c.fail(show(s)+" is no address", hint)
 		return netip.Addr{}, false
@@ -46,14 +52,17 @@ func badAddress(addr netip.Addr) (msg, hint string) {
 
 // addresses gives a list of at least one address, none twice. It is nil when one
 // of them is wrong.
-func (c *cursor) addresses() ([]netip.Addr, bool) {
+func (c *cursor) addresses() ([]netip.Addr, bool) { return c.addressList((*cursor).address) }
+
+// addressList is addresses, each of which is read by one.
+func (c *cursor) addressList(one func(*cursor) (netip.Addr, bool)) ([]netip.Addr, bool) {
 	if n := len(c.node.Content); n > maxAddresses {
 		c.fail(fmt.Sprintf("%d addresses are more than an answer should carry", n), fmt.Sprintf("use at most %d", maxAddresses))
 		return nil, false
 	}
 	out := make([]netip.Addr, 0, len(c.node.Content))
 	good := c.items(func(c *cursor) {
-		switch addr, ok := c.address(); {
+		switch addr, ok := one(c); {
 		case !ok:
 		case slices.Contains(out, addr):
 			c.fail(addr.String()+" stands twice in the list", "remove one")

@@ -29,6 +29,7 @@ func (d *decoder) finish(main *source) {
 	d.warnTransfers()
 	d.checkTargets(owners)
 	d.checkProbes()
+	d.checkPorts()
 	d.warnAnchors()
 	d.checkRegions()
 }
@@ -188,6 +189,29 @@ func (d *decoder) checkProbes() {
 				hint = "define it: probes: {" + clip(ref.name) + ": {type: registry}}"
 			}
 			d.errs.add(ref.at, "probe "+show(ref.name)+" is not defined", hint)
+		}
+	}
+}
+
+// checkPorts sees that a probe without a port is told everywhere what to dial.
+func (d *decoder) checkPorts() {
+	portless := make(map[string]bool)
+	for i := range d.cfg.Probes {
+		if p := &d.cfg.Probes[i]; p.Type == ProbeTCP && p.Port == 0 {
+			portless[p.Name] = true
+		}
+	}
+	if len(portless) == 0 {
+		return
+	}
+	for i := range d.cfg.Registries {
+		for j := range d.cfg.Registries[i].Replicas {
+			r := &d.cfg.Registries[i].Replicas[j]
+			if portless[r.Probe] && r.ProbeTarget == "" {
+				d.errs.add(d.probes[r.Probe], "a probe of type tcp without a port: the replica at "+r.Pos.String()+" says no probe_target",
+					"add port: 443, or give each replica that has this probe a probe_target")
+				delete(portless, r.Probe) // once is enough
+			}
 		}
 	}
 }

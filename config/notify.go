@@ -61,7 +61,7 @@ func NotifyEvents() []string {
 
 func notifyFields() []field[Notify] {
 	return []field[Notify]{
-		{name: "url", typ: "URL", required: true, set: into((*cursor).webURL, func(n *Notify) *string { return &n.URL })},
+		{name: "url", typ: "URL", required: true, set: into(func(c *cursor) (string, bool) { return c.webURL(exampleURL) }, func(n *Notify) *string { return &n.URL })},
 		{name: "events", typ: "list of kinds of events", note: "all", set: decodeNotifyEvents},
 		{name: "secret", typ: "text", note: "none: not signed", set: into((*cursor).secret, func(n *Notify) *Secret { return &n.Secret })},
 		{name: "secret_file", typ: "path", note: "none: not signed", set: into((*cursor).file, func(n *Notify) *string { return &n.SecretFile })},
@@ -117,17 +117,17 @@ func checkNotify(c *cursor, n *Notify, g given[Notify]) {
 
 // webURL gives an absolute URL of HTTP, with its scheme and host in lower case.
 // Errors do not repeat it: it may hold a token.
-func (c *cursor) webURL() (string, bool) {
+func (c *cursor) webURL(example string) (string, bool) {
 	if c.node.Tag != "!!str" {
-		c.fail("is no URL", exampleURL)
+		c.fail("is no URL", example)
 		return "", false
 	}
 	u, err := url.Parse(c.node.Value)
 	if err != nil {
-		c.fail("is no URL", exampleURL)
+		c.fail("is no URL", example)
 		return "", false
 	}
-	if msg, hint := badURL(u, c.node.Value); msg != "" {
+	if msg, hint := badURL(u, c.node.Value, example); msg != "" {
 		c.fail(msg, hint)
 		return "", false
 	}
@@ -135,13 +135,13 @@ func (c *cursor) webURL() (string, bool) {
 	return u.String(), true
 }
 
-func badURL(u *url.URL, text string) (msg, hint string) {
+func badURL(u *url.URL, text, example string) (msg, hint string) {
 	port, err := strconv.ParseUint(u.Port(), 10, 16)
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
-		return "is no absolute http or https URL", exampleURL
+		return "is no absolute http or https URL", example
 	case u.User != nil:
-		return "has a user or password", "leave them out, and let the receiver look at the signature"
+		return "has a user or password", "leave them out: what goes there proves who sends it in another way"
 	case strings.Contains(text, "#"):
 		return "has a fragment, which is never sent", "leave out what follows #"
 	case strings.HasSuffix(u.Host, ":"), u.Port() != "" && (err != nil || port == 0):

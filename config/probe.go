@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // The probe types.
 const (
@@ -16,7 +19,8 @@ const (
 // not know are zero: the decoder refuses their keys.
 type Probe struct {
 	Name, Type string
-	// Port is the port dialed at each address of a replica; 0 for exec.
+	// Port is the port dialed at each address of a replica; 0 for exec, and for tcp where
+	// every replica says what to dial.
 	Port int
 	Path string // registry, http, https
 	// Host is the Host header, and ServerName the name for SNI and for the
@@ -44,8 +48,16 @@ type Probe struct {
 	// Write is the repository in which an upload is opened and given up;
 	// "" for no write probe. registry only.
 	Write string
-	// Credentials is the path of a file with one line, user:password.
-	Credentials       string
+	// Credentials is the path of a file with one line, user:password; "" for none.
+	Credentials string
+	// TokenService is the URL of a token endpoint that is not on the probed host; "" for
+	// none. registry only.
+	TokenService string
+	// ClientCertificate and ClientKey are the paths of PEM files to show to a target that
+	// asks for a certificate; both or neither are "". registry over TLS, https, tls.
+	ClientCertificate, ClientKey string
+	// Source has the addresses to probe from, at most one of each family.
+	Source            []netip.Addr
 	Interval, Timeout time.Duration // start to start; 0 < Timeout <= Interval
 	Fall, Rise        int           // results in a row to go down, and to be well again
 	Pos               Pos

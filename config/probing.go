@@ -3,12 +3,15 @@ package config
 import (
 	"fmt"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // Groups of probe types, for field.only.
@@ -36,12 +39,15 @@ func probeScheduleFields() []field[Probe] {
 
 func probeTargetFields() []field[Probe] {
 	return []field[Probe]{
-		{name: "port", typ: "number", note: "443 with TLS, 80 for http; tcp needs it", only: typesPort(), set: into(between(1, 65535), func(p *Probe) *int { return &p.Port })},
+		{name: "port", typ: "number", note: "443 with TLS, 80 for http; tcp needs it, unless each replica has a probe_target", only: typesPort(), set: into(between(1, 65535), func(p *Probe) *int { return &p.Port })},
 		{name: "host", typ: "host name", note: "the global name of the registry", only: typesHTTP(), set: into((*cursor).hostHeader, func(p *Probe) *string { return &p.Host })},
 		{name: "server_name", typ: "host name", note: "the global name of the registry", only: typesTLS(), set: into((*cursor).hostname, func(p *Probe) *string { return &p.ServerName })},
 		{name: "tls", typ: "true or false", note: "true", only: onlyRegistry(), set: into((*cursor).boolPointer, func(p *Probe) **bool { return &p.TLS })},
 		{name: "verify", typ: "true or false", note: "true", only: typesTLS(), set: into((*cursor).boolPointer, func(p *Probe) **bool { return &p.Verify })},
 		{name: "ca_file", typ: "path", note: "the roots of the system", only: typesTLS(), set: into((*cursor).file, func(p *Probe) *string { return &p.CAFile })},
+		{name: "client_certificate", typ: "path", note: "none", only: typesTLS(), set: into((*cursor).file, func(p *Probe) *string { return &p.ClientCertificate })},
+		{name: "client_key", typ: "path", note: "none", only: typesTLS(), set: into((*cursor).file, func(p *Probe) *string { return &p.ClientKey })},
+		{name: "source", typ: "address, or a list of one of each family", note: "the system chooses", only: typesPort(), set: into((*cursor).sources, func(p *Probe) *[]netip.Addr { return &p.Source })},
 		{name: "command", typ: "list of an absolute path and arguments", note: "exec needs it", only: onlyExec(), set: into((*cursor).command, func(p *Probe) *[]string { return &p.Command })},
 	}
 }
@@ -59,6 +65,7 @@ func probeContentFields() []field[Probe] {
 		{name: "blob", typ: "true or false", note: "false", only: onlyRegistry(), set: into((*cursor).boolean, func(p *Probe) *bool { return &p.Blob })},
 		{name: "write", typ: "repository", note: "none", only: onlyRegistry(), set: into((*cursor).repository, func(p *Probe) *string { return &p.Write })},
 		{name: "credentials", typ: "path", note: "none", only: typesHTTP(), set: into((*cursor).file, func(p *Probe) *string { return &p.Credentials })},
+		{name: "token_service", typ: "URL", note: "none: tokens come from the probed host", only: onlyRegistry(), set: into(func(c *cursor) (string, bool) { return c.webURL("write it like https://auth.example.net/token") }, func(p *Probe) *string { return &p.TokenService })},
 	}
 }
 
@@ -137,10 +144,7 @@ func (p *Probe) encrypted() bool {
 // checkProbe looks at what keys say together.
 func checkProbe(c *cursor, p *Probe, g given[Probe]) {
 	errs := &c.d.errs
-	switch {
-	case p.Type == ProbeTCP && !g.has("port"):
-		errs.add(c.child("port"), "is missing", "a probe of type tcp needs it: port: 443")
-	case p.Type == ProbeExec && !g.has("command"):
+	if p.Type == ProbeExec && !g.has("command") {
 		errs.add(c.child("command"), "is missing", "a probe of type exec needs it: command: [/usr/local/bin/check]")
 	}
 	if p.Timeout > p.Interval {
@@ -152,24 +156,65 @@ func checkProbe(c *cursor, p *Probe, g given[Probe]) {
 	if p.Method == http.MethodHead && (g.has("body") || g.has("body_regexp") || g.has("json")) {
 		errs.add(g.where("method"), "an answer to HEAD has no body to look at", "use GET")
 	}
+	checkProbeTLS(c, p, g)
+	checkCredentials(c, p, g)
+}
+
+// checkProbeTLS looks at what belongs to TLS.
+func checkProbeTLS(c *cursor, p *Probe, g given[Probe]) {
+	errs := &c.d.errs
 	if !p.encrypted() && p.Type == ProbeRegistry {
-		for _, name := range []string{"verify", "ca_file", "server_name"} {
+		for _, name := range []string{"verify", "ca_file", "server_name", "client_certificate", "client_key"} {
 			if g.has(name) {
 				errs.add(g.where(name), "has no effect without TLS", "remove it, or set tls: true")
 			}
 		}
 	}
-	if p.Credentials != "" && !p.encrypted() {
-		c.d.warnings.add(g.where("credentials"), "the password is sent in the clear", "probe over TLS")
+	for _, pair := range [][2]string{{"client_certificate", "client_key"}, {"client_key", "client_certificate"}} {
+		if g.has(pair[0]) && !g.has(pair[1]) {
+			errs.add(g.where(pair[0]), "is of no use without "+pair[1], "give both")
+		}
 	}
 	if p.CAFile != "" && p.Verify != nil && !*p.Verify {
 		c.d.warnings.add(g.where("ca_file"), "has no effect while verify is false", "remove one of them")
 	}
 }
 
+// checkCredentials looks at what is sent to prove who asks.
+func checkCredentials(c *cursor, p *Probe, g given[Probe]) {
+	if p.Credentials == "" {
+		return
+	}
+	for _, h := range p.Headers {
+		if strings.EqualFold(h.Name, "Authorization") {
+			c.d.errs.add(g.where("headers"), "Authorization is what credentials are sent in", "remove one of them")
+		}
+	}
+	if !p.encrypted() {
+		c.d.warnings.add(g.where("credentials"), "the password is sent in the clear", "probe over TLS")
+	}
+}
+
 func (c *cursor) boolPointer() (*bool, bool) {
 	b, ok := c.boolean()
 	return &b, ok
+}
+
+// sources gives an address, or a list of them, none of which is of the family of another.
+func (c *cursor) sources() ([]netip.Addr, bool) {
+	own := func(c *cursor) (netip.Addr, bool) {
+		return c.hostAddress("write an address of this machine, as 192.0.2.10", "leave the port out: the system chooses one")
+	}
+	if c.node.Kind == yaml.ScalarNode {
+		addr, ok := own(c)
+		return []netip.Addr{addr}, ok
+	}
+	addrs, ok := c.addressList(own)
+	if ok && len(addrs) > 1 && familiesOf(addrs) != hasIPv4|hasIPv6 || len(addrs) > 2 {
+		c.fail("has two addresses of one family", "give one of each: a probe is sent from one address")
+		return nil, false
+	}
+	return addrs, ok
 }
 
 // hostHeader gives a host name, or host:port.

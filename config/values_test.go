@@ -191,7 +191,9 @@ func TestProbes(t *testing.T) {
 			Name: "registry-full", Type: ProbeRegistry, Port: 5000, Path: "/v2/?probe=1", Host: "registry.example.net:5000",
 			ServerName: "registry.example.net", TLS: &yes, Verify: &yes, CAFile: dir + "ca.pem", Headers: []Header{{"X-Probe", "portolan"}},
 			Manifest: "probes/canary@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", Blob: true, Write: "probes/canary",
-			Credentials: "/etc/portolan/probe.credentials", Interval: 10 * time.Second, Timeout: 10 * time.Second, Fall: 2, Rise: 1,
+			Credentials: "/etc/portolan/probe.credentials", TokenService: "https://auth.example.net/token",
+			ClientCertificate: dir + "own.pem", ClientKey: dir + "own.key", Source: addrs("192.0.2.9", "2001:db8::9"),
+			Interval: 10 * time.Second, Timeout: 10 * time.Second, Fall: 2, Rise: 1,
 		},
 		times(Probe{Name: "registry-plain", Type: ProbeRegistry, Port: 80, Path: "/v2/", TLS: &no}),
 		times(Probe{Name: "http", Type: ProbeHTTP, Port: 80, Path: "/", Method: "GET", Status: ok}),
@@ -203,6 +205,7 @@ func TestProbes(t *testing.T) {
 		times(Probe{Name: "tcp", Type: ProbeTCP, Port: 443}),
 		times(Probe{Name: "tls", Type: ProbeTLS, Port: 8443, ServerName: "registry.example.net", Verify: &yes}),
 		times(Probe{Name: "exec", Type: ProbeExec, Command: []string{"/usr/local/bin/check", "--deep", ""}}),
+		times(Probe{Name: "portless", Type: ProbeTCP, Source: addrs("192.0.2.9")}),
 		{Name: "fast", Type: ProbeHTTP, Port: 80, Path: "/", Method: "GET", Status: ok, Interval: time.Second, Timeout: time.Second, Fall: 3, Rise: 3},
 	}, good(t, "probes.yaml").Probes)
 }

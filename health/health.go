@@ -37,10 +37,15 @@ type Result struct {
 	// Detail is what an operator reads: "503 Service Unavailable", "connect:
 	// connection refused". Short, printable ASCII, no line ends.
 	Detail string
+	// Certificate is what the target has shown over TLS; the zero value for none.
+	Certificate Certificate
 	// Took is the time from the start of the probe to its verdict. The Monitor
 	// sets it; a Prober may leave it zero.
 	Took time.Duration
 }
+
+// Certificate says how long what a target has shown is valid.
+type Certificate struct{ NotBefore, NotAfter time.Time }
 
 // Prober looks at one target once.
 //

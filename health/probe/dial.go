@@ -16,31 +16,54 @@ import (
 // dialer opens connections to one address.
 type dialer struct {
 	address string
-	names   *Names      // nil where address is an IP address
-	tls     *tls.Config // nil for plain TCP
+	names   *Names             // nil where address is an IP address
+	tls     func() *tls.Config // nil for plain TCP
 	// connect is that of a net.Dialer; tests put a pipe in its place.
 	connect func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// newDialer returns a dialer for a host and port. An IP address is where the
+// newDialer returns a dialer for a host and port, which speaks TLS with what client
+// returns, unless that is nil. An IP address is where the
 // operator sent us, whatever it is. What a host name leads to is in the hands of
 // whoever serves that name, so it may not lead to the addresses of [forbidden].
-func (s *Spec) newDialer(address string, config *tls.Config) *dialer {
-	return newDialerExcept(forbidden, s.Names, address, config)
+func (s *Spec) newDialer(address string, client func() *tls.Config) *dialer {
+	return s.newDialerExcept(forbidden, address, client)
 }
 
 // newDialerExcept is newDialer with another rule for what a name leads to.
-func newDialerExcept(forbid func(address string) error, names *Names, address string, config *tls.Config) *dialer {
+func (s *Spec) newDialerExcept(forbid func(address string) error, address string, client func() *tls.Config) *dialer {
 	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: false}, KeepAlive: -1}
 	host, _, _ := net.SplitHostPort(address)
-	if _, err := netip.ParseAddr(host); err == nil {
-		return &dialer{address: address, tls: config, connect: d.DialContext}
+	if to, err := netip.ParseAddr(host); err == nil {
+		d.LocalAddr = s.sourceFor(to)
+		return &dialer{address: address, tls: client, connect: d.DialContext}
 	}
 	d.Control = func(_, address string, _ syscall.RawConn) error { return forbid(address) }
+	names := s.Names
 	if names == nil {
 		names = NewNames(nil)
 	}
-	return &dialer{address: address, names: names, tls: config, connect: d.DialContext}
+	connect := d.DialContext
+	if len(s.Sources) > 0 {
+		connect = func(ctx context.Context, network, address string) (net.Conn, error) {
+			d := d
+			if to, err := netip.ParseAddrPort(address); err == nil {
+				d.LocalAddr = s.sourceFor(to.Addr())
+			}
+			return d.DialContext(ctx, network, address)
+		}
+	}
+	return &dialer{address: address, names: names, tls: client, connect: connect}
+}
+
+// sourceFor returns where to dial an address from; nil for what the system chooses.
+func (s *Spec) sourceFor(to netip.Addr) net.Addr {
+	for _, a := range s.Sources {
+		if a.Is4() == to.Unmap().Is4() {
+			return net.TCPAddrFromAddrPort(netip.AddrPortFrom(a, 0))
+		}
+	}
+	return nil
 }
 
 // forbidden returns an error if address is link-local, where clouds serve
@@ -91,7 +114,7 @@ func (d *dialer) open(ctx context.Context) (*session, error) {
 	if d.tls == nil {
 		return s, nil
 	}
-	c := tls.Client(raw, d.tls)
+	c := tls.Client(raw, d.tls())
 	if err := c.HandshakeContext(ctx); err != nil {
 		s.close()
 		return nil, &stepError{"tls", err}
@@ -192,20 +215,73 @@ func (s *session) close() {
 	_ = s.raw.Close()
 }
 
-// newTLSConfig returns the client side of TLS that s asks for. Sessions are not
+// serverName is what is sent as SNI and has to be in a verified certificate.
+func (s *Spec) serverName() string {
+	if s.ServerName != "" {
+		return s.ServerName
+	}
+	host, _, _ := net.SplitHostPort(s.Address)
+	return host
+}
+
+// tlsClient returns what gives the client side of TLS that s asks for, for each handshake:
+// authorities and the own certificate may have been renewed. Sessions are not
 // resumed: each probe sees the certificate. The key exchanges are those of any
 // client, the costly ones too: what a target accepts must not depend on who asks.
-func (s *Spec) newTLSConfig(protocols ...string) *tls.Config {
-	name := s.ServerName
-	if name == "" {
-		name, _, _ = net.SplitHostPort(s.Address)
-	}
-	return &tls.Config{
+func (s *Spec) tlsClient(name string, protocols ...string) func() *tls.Config {
+	c := &tls.Config{
 		ServerName:             name,
-		RootCAs:                s.CA,
 		InsecureSkipVerify:     !s.Verify, //nolint:gosec // the operator says whether certificates are part of health
 		MinVersion:             tls.VersionTLS12,
 		NextProtos:             protocols,
 		SessionTicketsDisabled: true,
 	}
+	if s.Roots == nil && s.Certificate == nil {
+		return func() *tls.Config { return c }
+	}
+	return func() *tls.Config {
+		c := c.Clone()
+		if s.Roots != nil {
+			c.RootCAs = s.Roots()
+		}
+		if s.Certificate != nil {
+			own := s.Certificate()
+			// Also to a target that names other authorities than that of the certificate: it
+			// is for the target to refuse it.
+			c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own, nil }
+		}
+		return c
+	}
+}
+
+// certificate says how long the certificate of a connection is valid; the zero value
+// without TLS. Of a chain that was verified the first to end counts, roots left out; of
+// several chains, the one that lasts.
+func (s *session) certificate() health.Certificate {
+	c, ok := s.Conn.(*tls.Conn)
+	if !ok {
+		return health.Certificate{}
+	}
+	state := c.ConnectionState()
+	if len(state.PeerCertificates) == 0 {
+		return health.Certificate{}
+	}
+	leaf := state.PeerCertificates[0]
+	out := health.Certificate{NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter}
+	var last time.Time
+	for _, chain := range state.VerifiedChains {
+		end := leaf.NotAfter
+		for _, c := range chain[1:max(1, len(chain)-1)] {
+			if c.NotAfter.Before(end) {
+				end = c.NotAfter
+			}
+		}
+		if end.After(last) {
+			last = end
+		}
+	}
+	if !last.IsZero() {
+		out.NotAfter = last
+	}
+	return out
 }

@@ -3,11 +3,15 @@ package probe
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
+
+	"portolan.dev/health"
 )
 
 // The bounds on what a target may send. A registry answers /v2/ with a few hundred
@@ -27,8 +31,10 @@ type request struct {
 }
 
 // newRequest makes a request to the server named by host for target, a path with
-// an optional query.
-func newRequest(ctx context.Context, method, host, target string, headers [][2]string) (*request, error) {
+// an optional query. Fields of a later layer take the place of those of the same name: what
+// the operator names that of ours, and what a step needs that of both. Of some only one is
+// ever sent.
+func newRequest(ctx context.Context, method, host, target string, layers ...[][2]string) (*request, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+host+target, http.NoBody)
 	if err != nil {
 		return nil, err
@@ -36,8 +42,13 @@ func newRequest(ctx context.Context, method, host, target string, headers [][2]s
 	req.Close = true
 	req.Header.Set("User-Agent", userAgent)
 	req.Header.Set("Accept-Encoding", "identity")
-	for _, h := range headers {
-		req.Header.Add(h[0], h[1])
+	for _, layer := range layers {
+		for _, h := range layer {
+			req.Header.Del(h[0])
+		}
+		for _, h := range layer {
+			req.Header.Add(h[0], h[1])
+		}
 	}
 	var wire bytes.Buffer
 	if err := req.Write(&wire); err != nil {
@@ -52,6 +63,8 @@ type response struct {
 	header http.Header
 	body   []byte // its first maxBody bytes
 	longer bool   // the body has more than that
+	// certificate is what came with it over TLS.
+	certificate health.Certificate
 }
 
 // exchange sends r over a connection of its own and reads the response. It goes
@@ -69,6 +82,7 @@ func (d *dialer) exchange(ctx context.Context, r *request) (*response, error) {
 	if err != nil {
 		return nil, &stepError{"response", err}
 	}
+	answer.certificate = s.certificate()
 	return answer, nil
 }
 
@@ -91,13 +105,35 @@ func readResponse(from io.Reader, req *http.Request) (*response, error) {
 			continue
 		}
 		limited.N += 2 * maxBody // chunk sizes and trailers come on top of the body
-		body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+		body, err := readBody(r)
 		longer := len(body) > maxBody
 		if err != nil && !longer {
 			return nil, &stepError{"body", faults.cause(err)}
 		}
-		return &response{r.StatusCode, r.Header, body[:min(len(body), maxBody)], longer}, nil
+		return &response{status: r.StatusCode, header: r.Header, body: body[:min(len(body), maxBody)], longer: longer}, nil
 	}
+}
+
+// readBody reads the start of a body, and one byte more than [maxBody] if it is longer. A
+// target may compress it although it was not asked to (RFC 9110 section 12.5.3 only lets it
+// refuse): what is looked at is what was compressed.
+func readBody(r *http.Response) ([]byte, error) {
+	var from io.Reader = r.Body
+	switch coding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))); {
+	case r.Request != nil && r.Request.Method == http.MethodHead || r.ContentLength == 0:
+	case coding == "gzip" || coding == "x-gzip":
+		z, err := gzip.NewReader(r.Body)
+		if errors.Is(err, io.EOF) { // nothing at all: no body
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		from = z
+	case coding != "" && coding != "identity":
+		return nil, fmt.Errorf("is encoded as %s, which was not asked for: only gzip is understood", coding)
+	}
+	return io.ReadAll(io.LimitReader(from, maxBody+1))
 }
 
 // faultReader remembers why reading ended: what was half read then looks malformed

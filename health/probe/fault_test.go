@@ -90,8 +90,8 @@ func TestFaultOfAllTypes(t *testing.T) {
 		{Type: HTTPS},
 		{Type: Registry},
 		{Type: Registry, TLS: true},
-		{Type: Registry, Address: challenge, User: "u", Password: "p", Realm: "https://192.0.2.7/token"},
-		{Type: Registry, Address: challenge, Realm: "https://192.0.2.7/token", Manifest: "a@sha256:" + strings.Repeat("0", 64)},
+		{Type: Registry, Address: challenge, Login: as("u", "p"), TokenService: "https://192.0.2.7/token"},
+		{Type: Registry, Address: challenge, TokenService: "https://192.0.2.7/token", Manifest: "a@sha256:" + strings.Repeat("0", 64)},
 	} {
 		if s.Address == "" {
 			s.Address = "192.0.2.7:443"
@@ -128,8 +128,8 @@ func forAll(p health.Prober, f func(*dialer)) {
 		f(p.dialer)
 	case *registryProber:
 		f(p.dialer)
-		if p.realm != nil {
-			f(p.realm.dialer)
+		if p.service != nil {
+			f(p.service.dialer)
 		}
 	}
 }
@@ -210,7 +210,7 @@ func TestOneOfManyAddressesAnswers(t *testing.T) {
 		all[3] = to.Addr()
 		return all, nil
 	}, nil)
-	d := newDialerExcept(func(string) error { return nil }, names, fmt.Sprintf("target.example:%d", to.Port()), nil)
+	d := (&Spec{Names: names}).newDialerExcept(func(string) error { return nil }, fmt.Sprintf("target.example:%d", to.Port()), nil)
 	dial, dials := d.connect, make(chan string, 100)
 	d.connect = func(ctx context.Context, network, address string) (net.Conn, error) {
 		dials <- address

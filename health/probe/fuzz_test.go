@@ -54,7 +54,7 @@ func FuzzResponse(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	s := Spec{
-		Type: Registry, Address: "192.0.2.1:443", User: "u", Password: "secret-of-the-probe",
+		Type: Registry, Address: "192.0.2.1:443", Login: as("u", "secret-of-the-probe"),
 		Manifest: "a@" + digestOf([]byte("{}")), Blob: true, Write: "a",
 	}
 	built, err := New(s)
@@ -81,7 +81,7 @@ func FuzzResponse(f *testing.F) {
 		if r.Detail != clean(r.Detail) || r.Detail == "" {
 			t.Errorf("detail %q is not for an operator", r.Detail)
 		}
-		if strings.Contains(r.Detail, s.Password) {
+		if strings.Contains(r.Detail, s.Login().Password) {
 			t.Errorf("detail %q has the password", r.Detail)
 		}
 		if r.Verdict == health.Pass {

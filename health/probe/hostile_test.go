@@ -151,7 +151,7 @@ func TestNamesMayNotLeadToMetadata(t *testing.T) {
 	_, port, _ := net.SplitHostPort(web(t, status(200)))
 	never := func(address string) error { return fmt.Errorf("never %s", address) }
 	for host, ok := range map[string]bool{"localhost": false, "127.0.0.1": true} {
-		s, err := newDialerExcept(never, nil, host+":"+port, nil).open(t.Context())
+		s, err := new(Spec).newDialerExcept(never, host+":"+port, nil).open(t.Context())
 		if err == nil {
 			s.close()
 		}

@@ -31,6 +31,11 @@ func newHTTP(s *Spec) (*httpProber, error) {
 	default:
 		return nil, fmt.Errorf("method %q: use GET or HEAD", clean(method))
 	}
+	if s.Login != nil {
+		if err := s.Login().valid(); err != nil {
+			return nil, err
+		}
+	}
 	p := &httpProber{spec: s, dialer: s.dialer()}
 	for _, m := range s.JSON {
 		path, err := parseJSONPath(m.Path)
@@ -46,10 +51,29 @@ func newHTTP(s *Spec) (*httpProber, error) {
 
 // Probe implements [health.Prober].
 func (p *httpProber) Probe(ctx context.Context) health.Result {
-	r, err := p.dialer.exchange(ctx, p.request)
+	request, err := p.authorized(ctx)
 	if err != nil {
 		return failed(err)
 	}
+	r, err := p.dialer.exchange(ctx, request)
+	if err != nil {
+		return failed(err)
+	}
+	result := p.judge(r)
+	result.Certificate = r.certificate
+	return result
+}
+
+// authorized returns the request with what the login is now.
+func (p *httpProber) authorized(ctx context.Context) (*request, error) {
+	if p.spec.Login == nil {
+		return p.request, nil
+	}
+	return newRequest(ctx, p.request.http.Method, p.spec.host(), p.spec.path("/"), p.spec.Headers,
+		[][2]string{{"Authorization", p.spec.Login().basic()}})
+}
+
+func (p *httpProber) judge(r *response) health.Result {
 	if !p.expected(r.status) {
 		return p.spec.refusal("", r)
 	}

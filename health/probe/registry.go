@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 
 	"portolan.dev/health"
@@ -19,7 +18,7 @@ type registryProber struct {
 	dialer   *dialer
 	ping     *request
 	manifest reference // zero for none
-	realm    *realm    // nil without Spec.Realm
+	service  *service  // nil without Spec.TokenService
 }
 
 func newRegistry(s *Spec) (*registryProber, error) {
@@ -35,12 +34,14 @@ func newRegistry(s *Spec) (*registryProber, error) {
 	if s.Write != "" && !repositoryName.MatchString(s.Write) {
 		return nil, fmt.Errorf("%q is no repository name", clean(s.Write))
 	}
-	if strings.Contains(s.User, ":") || s.User == "" && s.Password != "" {
-		return nil, errors.New("a user name is needed, and may not have a colon (RFC 7617 section 2)")
+	if s.Login != nil {
+		if err := s.Login().valid(); err != nil {
+			return nil, err
+		}
 	}
-	if s.Realm != "" {
-		if p.realm, err = s.newRealm(); err != nil {
-			return nil, fmt.Errorf("realm %q: %w", clean(s.Realm), err)
+	if s.TokenService != "" {
+		if p.service, err = s.newService(); err != nil {
+			return nil, fmt.Errorf("token service %q: %w", clean(s.TokenService), err)
 		}
 	}
 	p.ping, err = newRequest(context.Background(), http.MethodGet, s.host(), s.path("/v2/"), s.Headers)
@@ -60,23 +61,30 @@ func (p *registryProber) refuse(step string, r *response) error {
 // Probe implements [health.Prober].
 func (p *registryProber) Probe(ctx context.Context) health.Result {
 	v := visit{registryProber: p}
+	if p.spec.Login != nil {
+		v.login = p.spec.Login()
+	}
 	detail, err := v.run(ctx)
+	result := pass(detail)
 	var refused *refusedError
 	switch {
 	case errors.As(err, &refused):
-		return refused.result
+		result = refused.result
 	case err != nil:
-		return failed(err)
+		result = failed(err)
 	}
-	return pass(detail)
+	result.Certificate = v.certificate
+	return result
 }
 
 // visit is one run of a registryProber.
 type visit struct {
 	*registryProber
+	login         Login      // the zero value for none
 	challenge     *challenge // the first one met
 	authorization string     // the header, and what it is for
 	scope         string
+	certificate   health.Certificate // that came with /v2/
 }
 
 // run goes through the steps and returns how far it came, in words.
@@ -85,11 +93,11 @@ func (v *visit) run(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if v.spec.User != "" && v.challenge != nil {
-		if err := v.login(ctx); err != nil {
+	if v.login.User != "" && v.challenge != nil {
+		if err := v.logIn(ctx); err != nil {
 			return "", err
 		}
-		detail = "200 OK as " + v.spec.User
+		detail = "200 OK as " + v.login.User
 	}
 	if v.spec.Manifest != "" {
 		pulled, err := v.pull(ctx)
@@ -116,6 +124,7 @@ func (v *visit) greet(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	v.certificate = r.certificate
 	switch {
 	case r.longer:
 		return "", fmt.Errorf("%s, but the body is longer than %d KiB", statusText(r.status), maxBody>>10)
@@ -130,8 +139,8 @@ func (v *visit) greet(ctx context.Context) (string, error) {
 	return "401 with a " + v.challenge.scheme + " challenge", nil
 }
 
-// login asks for /v2/ again with the credentials of the spec.
-func (v *visit) login(ctx context.Context) error {
+// logIn asks for /v2/ again with the credentials of the spec.
+func (v *visit) logIn(ctx context.Context) error {
 	r, err := v.call(ctx, call{step: "login", method: http.MethodGet, target: v.spec.path("/v2/")})
 	if err != nil {
 		return err
@@ -168,7 +177,7 @@ func (v *visit) send(ctx context.Context, c call) (*response, error) {
 	if err := v.authorize(ctx, c.scope); err != nil {
 		return nil, &stepError{c.step, err}
 	}
-	host, headers := c.host, slices.Clip(v.spec.Headers)
+	host, headers := c.host, [][2]string(nil)
 	if host == "" {
 		host = v.spec.host()
 	}
@@ -178,7 +187,7 @@ func (v *visit) send(ctx context.Context, c call) (*response, error) {
 	if c.accept != "" {
 		headers = append(headers, [2]string{"Accept", c.accept})
 	}
-	req, err := newRequest(ctx, c.method, host, c.target, headers)
+	req, err := newRequest(ctx, c.method, host, c.target, v.spec.Headers, headers)
 	if err != nil {
 		return nil, &stepError{c.step, err}
 	}

@@ -187,7 +187,7 @@ func TestRegistryDeep(t *testing.T) {
 	pull := Spec{Manifest: repo + "@" + digestOf([]byte(manifest))}
 	of := func(m string) Spec { return Spec{Manifest: repo + "@" + digestOf([]byte(m)), Blob: true} }
 	blobToo, write := of(manifest), Spec{Write: repo}
-	as := func(s Spec, user, password string) Spec { s.User, s.Password = user, password; return s }
+	logged := func(s Spec, user, password string) Spec { s.Login = as(user, password); return s }
 	large := strings.Repeat("x", 2*maxBody)
 	ofLarge := fmt.Sprintf(`{"config":{"digest":"%s"}}`, digestOf([]byte(large)))
 	tests := []struct {
@@ -223,14 +223,14 @@ func TestRegistryDeep(t *testing.T) {
 		{"no way to give up", standIn{endStatus: 405}, write, health.Pass, "does not let it be given up"},
 		{"end of upload fails", standIn{endStatus: 500}, write, health.Fail, "end of upload: 500"},
 
-		{"Basic", standIn{auth: "basic", user: "u", password: "p"}, as(Spec{}, "u", "p"), health.Pass, "200 OK as u"},
-		{"Basic, wrong", standIn{auth: "basic", user: "u", password: "p"}, as(Spec{}, "u", "x"), health.Fail, "login: 401 Unauthorized"},
-		{"Basic, all of it", standIn{auth: "basic", user: "u", password: "p", manifest: manifest, blob: blob}, as(Spec{Manifest: pull.Manifest, Blob: true, Write: repo}, "u", "p"), health.Pass, "200 OK as u, manifest and blob pulled, upload opened and given up"},
+		{"Basic", standIn{auth: "basic", user: "u", password: "p"}, logged(Spec{}, "u", "p"), health.Pass, "200 OK as u"},
+		{"Basic, wrong", standIn{auth: "basic", user: "u", password: "p"}, logged(Spec{}, "u", "x"), health.Fail, "login: 401 Unauthorized"},
+		{"Basic, all of it", standIn{auth: "basic", user: "u", password: "p", manifest: manifest, blob: blob}, logged(Spec{Manifest: pull.Manifest, Blob: true, Write: repo}, "u", "p"), health.Pass, "200 OK as u, manifest and blob pulled, upload opened and given up"},
 		{"Basic wanted, none there", standIn{auth: "basic", user: "u"}, pull, health.Fail, "wants credentials, and the probe has none"},
-		{"Bearer", standIn{auth: "bearer", user: "u", password: "p"}, as(Spec{}, "u", "p"), health.Pass, "200 OK as u"},
+		{"Bearer", standIn{auth: "bearer", user: "u", password: "p"}, logged(Spec{}, "u", "p"), health.Pass, "200 OK as u"},
 		{"Bearer as nobody", standIn{auth: "bearer", manifest: manifest}, pull, health.Pass, "401 with a bearer challenge, manifest pulled"},
-		{"Bearer, wrong", standIn{auth: "bearer", user: "u", password: "p"}, as(Spec{}, "u", "x"), health.Fail, "token: 401 Unauthorized: UNAUTHORIZED wrong password"},
-		{"Bearer, all of it", standIn{auth: "bearer", user: "u", password: "p", manifest: manifest, blob: blob}, as(Spec{Manifest: pull.Manifest, Blob: true, Write: repo}, "u", "p"), health.Pass, "given up"},
+		{"Bearer, wrong", standIn{auth: "bearer", user: "u", password: "p"}, logged(Spec{}, "u", "x"), health.Fail, "token: 401 Unauthorized: UNAUTHORIZED wrong password"},
+		{"Bearer, all of it", standIn{auth: "bearer", user: "u", password: "p", manifest: manifest, blob: blob}, logged(Spec{Manifest: pull.Manifest, Blob: true, Write: repo}, "u", "p"), health.Pass, "given up"},
 		{"tokens are rationed", standIn{auth: "bearer", tokenStatus: 429}, pull, health.Neutral, "token: 429"},
 		{"token service down", standIn{auth: "bearer", tokenStatus: 503}, pull, health.Fail, "token: 503"},
 		{"a token that breaks the header", standIn{auth: "bearer", tokenWithoutUse: true}, pull, health.Fail, "token: the answer has none that can be used"},
@@ -260,7 +260,7 @@ func TestCredentialsStayHere(t *testing.T) {
 		"http://myregistry.example.io.evil.example/token",
 	} {
 		r := &standIn{auth: "bearer", user: "u", password: "p", realm: realm}
-		got := try(t, Spec{Type: Registry, Address: web(t, r.ServeHTTP), Host: "myregistry.example.io", User: "u", Password: "p"})
+		got := try(t, Spec{Type: Registry, Address: web(t, r.ServeHTTP), Host: "myregistry.example.io", Login: as("u", "p")})
 		want(t, got, health.Fail, "login: token: realm ")
 		if strings.Contains(r.paths(), "/token") {
 			t.Errorf("realm %s was asked", realm)
@@ -287,7 +287,7 @@ func TestRealmOfTheOperator(t *testing.T) {
 	service := &standIn{user: "u", password: "p"}
 	realm := "http://" + web(t, service.ServeHTTP) + "/token"
 	r := &standIn{auth: "bearer", realm: realm}
-	s := Spec{Type: Registry, Address: web(t, r.ServeHTTP), Host: "myregistry.example.io", User: "u", Password: "p", Realm: realm}
+	s := Spec{Type: Registry, Address: web(t, r.ServeHTTP), Host: "myregistry.example.io", Login: as("u", "p"), TokenService: realm}
 	want(t, try(t, s), health.Pass, "200 OK as u")
 	if service.paths() != "GET /token" {
 		t.Errorf("the service was asked %s", service.paths())
@@ -295,12 +295,12 @@ func TestRealmOfTheOperator(t *testing.T) {
 	cert, roots := certificate(t, epoch, 100*365*24*time.Hour, "localhost")
 	_, port, _ := net.SplitHostPort(secure(t, cert, service.ServeHTTP))
 	r.realm = "https://localhost:" + port + "/token"
-	s.Realm, s.ServerName, s.Verify, s.CA = r.realm, "myregistry.example.io", true, roots
+	s.TokenService, s.ServerName, s.Verify, s.Roots = r.realm, "myregistry.example.io", true, trusts(roots)
 	want(t, try(t, s), health.Pass, "200 OK as u")
-	s.CA = nil
+	s.Roots = nil
 	want(t, try(t, s), health.Fail, "token: tls: ")
-	s.Realm += "x"
-	want(t, try(t, s), health.Fail, "is not on the probed host")
+	s.TokenService += "x"
+	want(t, try(t, s), health.Fail, "write token_service: "+r.realm+" in the probe")
 }
 
 // TestBlobMayNotLeaveTLS redirects the blob of a registry behind TLS.

@@ -182,3 +182,13 @@ func status(code int, headers ...string) http.HandlerFunc {
 		fmt.Fprint(w, "{}")
 	}
 }
+
+// as is a login that stays.
+func as(user, password string) func() Login {
+	return func() Login { return Login{user, password} }
+}
+
+// trusts is a pool that stays.
+func trusts(pool *x509.CertPool) func() *x509.CertPool {
+	return func() *x509.CertPool { return pool }
+}

@@ -1,7 +1,9 @@
 package probe
 
 import (
+	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -35,9 +37,19 @@ type Spec struct {
 	// may not lead to a link-local or a cloud's metadata address. Exec only
 	// passes it on.
 	Address string
-	TLS     bool           // registry: speak TLS; implied by https and tls
-	Verify  bool           // the certificate must be valid for ServerName
-	CA      *x509.CertPool // roots to verify with; nil for those of the system
+	TLS     bool // registry: speak TLS; implied by https and tls
+	Verify  bool // the certificate must be valid for ServerName
+	// Roots gives the authorities to verify with, for each handshake; nil, and a nil pool,
+	// for those of the system. CAFile says where they are from.
+	Roots  func() *x509.CertPool
+	CAFile string
+	// Certificate gives what to show to a target that asks for a certificate; nil for none.
+	// CertificateFile says where it is from.
+	Certificate     func() *tls.Certificate
+	CertificateFile string
+	// Sources are the addresses to dial from, at most one of each family; for a family
+	// without one the system chooses.
+	Sources []netip.Addr
 	// ServerName is sent as SNI and must be in a verified certificate; empty
 	// means the host of Address, which is not sent if it is an IP address.
 	ServerName string
@@ -61,15 +73,33 @@ type Spec struct {
 	// Write is a repository in which an upload is opened and given up; empty for no
 	// write probe.
 	Write string
-	// User and Password are for a registry that wants them; empty for neither.
-	// They go to the probed address, and to Realm, and nowhere else.
-	User, Password string
-	// Realm is a token endpoint, as https://host/path, that may be asked although
+	// Login gives the user and password for a registry that wants them, and for http
+	// and https; nil for none. They go to the probed address, and to TokenService, and
+	// nowhere else. Credentials says where they are from.
+	Login       func() Login
+	Credentials string
+	// TokenService is a token endpoint, as https://host/path, that may be asked although
 	// it is not on the probed host. Empty means that only those on the probed
 	// host are asked, and at the probed address.
-	Realm string
+	TokenService string
 	// Names looks up host names; nil for one of this prober's own.
 	Names *Names
+}
+
+// Login is who to be for a target.
+type Login struct{ User, Password string }
+
+// valid says what is wrong with it.
+func (l Login) valid() error {
+	if l.User == "" || strings.Contains(l.User, ":") {
+		return errors.New("a user name is needed, and may not have a colon (RFC 7617 section 2)")
+	}
+	return nil
+}
+
+// basic is the value of Authorization for it (RFC 7617).
+func (l Login) basic() string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(l.User+":"+l.Password))
 }
 
 // StatusRange is an inclusive range of HTTP status codes.
@@ -95,7 +125,7 @@ func New(s Spec) (health.Prober, error) {
 func (s *Spec) namesHosts() bool {
 	host, _, _ := net.SplitHostPort(s.Address)
 	_, err := netip.ParseAddr(host)
-	return err != nil || s.Realm != ""
+	return err != nil || s.TokenService != ""
 }
 
 func build(s *Spec) (health.Prober, error) {
@@ -113,7 +143,7 @@ func build(s *Spec) (health.Prober, error) {
 	case TCP:
 		return &tcpProber{s.newDialer(s.Address, nil)}, nil
 	case TLS:
-		return &tlsProber{s.newDialer(s.Address, s.newTLSConfig())}, nil
+		return &tlsProber{s.newDialer(s.Address, s.tlsClient(s.serverName()))}, nil
 	default:
 		return nil, errors.New("unknown type: use registry, http, https, tcp, tls or exec")
 	}
@@ -136,6 +166,9 @@ func (s *Spec) check() error {
 	} else if _, err := url.ParseRequestURI(p); err != nil {
 		return fmt.Errorf("path %q: %w", clean(p), err)
 	}
+	if err := checkSources(s.Sources); err != nil {
+		return err
+	}
 	for _, h := range s.Headers {
 		switch {
 		case !validFieldName(h[0]):
@@ -145,6 +178,22 @@ func (s *Spec) check() error {
 		case strings.EqualFold(h[0], "Host"):
 			return errors.New("header Host: say `host` instead")
 		}
+	}
+	return nil
+}
+
+// checkSources says what is wrong with addresses to dial from.
+func checkSources(sources []netip.Addr) error {
+	var families [2]bool
+	for _, a := range sources {
+		family := &families[0]
+		if a.Is6() {
+			family = &families[1]
+		}
+		if *family {
+			return fmt.Errorf("source %v: there is another of its family: name one of each", a)
+		}
+		*family = true
 	}
 	return nil
 }
@@ -171,7 +220,7 @@ func (s *Spec) path(otherwise string) string {
 // dialer returns that of a protocol over HTTP.
 func (s *Spec) dialer() *dialer {
 	if s.Type == HTTPS || s.Type == Registry && s.TLS {
-		return s.newDialer(s.Address, s.newTLSConfig("http/1.1"))
+		return s.newDialer(s.Address, s.tlsClient(s.serverName(), "http/1.1"))
 	}
 	return s.newDialer(s.Address, nil)
 }

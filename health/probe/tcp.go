@@ -3,7 +3,6 @@ package probe
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"time"
 
 	"portolan.dev/health"
@@ -38,10 +37,11 @@ func (p *tlsProber) Probe(ctx context.Context) health.Result {
 	}
 	state := c.ConnectionState()
 	detail := tls.VersionName(state.Version)
-	if len(state.PeerCertificates) > 0 {
-		detail += ", certificate until " + lastDay(state.PeerCertificates[0])
+	certificate := s.certificate()
+	if !certificate.NotAfter.IsZero() {
+		detail += ", certificate until " + certificate.NotAfter.UTC().Format(time.DateOnly)
 	}
-	return pass(detail)
+	r := pass(detail)
+	r.Certificate = certificate
+	return r
 }
-
-func lastDay(c *x509.Certificate) string { return c.NotAfter.UTC().Format(time.DateOnly) }

@@ -26,12 +26,12 @@ func TestTLS(t *testing.T) {
 		verdict health.Verdict
 		detail  string
 	}{
-		{"verified", Spec{Address: goodAt, ServerName: name, Verify: true, CA: roots}, health.Pass, ""},
-		{"another name", Spec{Address: goodAt, ServerName: "other.example.io", Verify: true, CA: roots}, health.Fail, "not other.example.io"},
-		{"no name for the address", Spec{Address: goodAt, Verify: true, CA: roots}, health.Fail, "127.0.0.1"},
-		{"unknown root", Spec{Address: goodAt, ServerName: name, Verify: true, CA: expiredRoots}, health.Fail, "unknown authority"},
+		{"verified", Spec{Address: goodAt, ServerName: name, Verify: true, Roots: trusts(roots)}, health.Pass, ""},
+		{"another name", Spec{Address: goodAt, ServerName: "other.example.io", Verify: true, Roots: trusts(roots)}, health.Fail, "not other.example.io"},
+		{"no name for the address", Spec{Address: goodAt, Verify: true, Roots: trusts(roots)}, health.Fail, "127.0.0.1"},
+		{"unknown root", Spec{Address: goodAt, ServerName: name, Verify: true, Roots: trusts(expiredRoots)}, health.Fail, "unknown authority"},
 		{"not verified", Spec{Address: goodAt, ServerName: "other.example.io"}, health.Pass, ""},
-		{"expired", Spec{Address: expiredAt, ServerName: name, Verify: true, CA: expiredRoots}, health.Fail, "certificate is valid only from 2020-01-01 until 2020-01-02"},
+		{"expired", Spec{Address: expiredAt, ServerName: name, Verify: true, Roots: trusts(expiredRoots)}, health.Fail, "certificate is valid only from 2020-01-01 until 2020-01-02"},
 		{"expired, not verified", Spec{Address: expiredAt, ServerName: name}, health.Pass, ""},
 		{"plain HTTP", Spec{Address: plainAt}, health.Fail, "tls: "},
 		{"silence", Spec{Address: silentAt}, health.Fail, "tls: timeout"},

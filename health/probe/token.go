@@ -2,24 +2,24 @@ package probe
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 )
 
-// realm is a token endpoint that the operator has named.
-type realm struct {
+// service is a token endpoint that the operator has named.
+type service struct {
 	url    *url.URL
 	dialer *dialer
 }
 
-func (s *Spec) newRealm() (*realm, error) {
-	u, err := url.Parse(s.Realm)
+func (s *Spec) newService() (*service, error) {
+	u, err := url.Parse(s.TokenService)
 	if err != nil {
 		return nil, err
 	}
@@ -36,11 +36,15 @@ func (s *Spec) newRealm() (*realm, error) {
 	}
 	address := net.JoinHostPort(u.Hostname(), port)
 	if u.Scheme == "http" {
-		return &realm{u, s.newDialer(address, nil)}, nil
+		return &service{u, s.newDialer(address, nil)}, nil
 	}
-	config := s.newTLSConfig("http/1.1")
-	config.ServerName = u.Hostname()
-	return &realm{u, s.newDialer(address, config)}, nil
+	return &service{u, s.newDialer(address, s.tlsClient(u.Hostname(), "http/1.1"))}, nil
+}
+
+// is reports whether u, from a challenge, is the endpoint that was named: what the query
+// says does not matter.
+func (s *service) is(u *url.URL) bool {
+	return strings.EqualFold(u.Scheme, s.url.Scheme) && strings.EqualFold(u.Host, s.url.Host) && path.Clean("/"+u.Path) == path.Clean("/"+s.url.Path)
 }
 
 // authorize makes sure that the Authorization header is one for scope. Before the
@@ -50,10 +54,10 @@ func (v *visit) authorize(ctx context.Context, scope string) error {
 	case v.challenge == nil || v.authorization != "" && v.scope == scope:
 		return nil
 	case v.challenge.scheme == "basic":
-		if v.spec.User == "" {
+		if v.login.User == "" {
 			return errors.New("the registry wants credentials, and the probe has none")
 		}
-		v.authorization = v.spec.basic()
+		v.authorization = v.login.basic()
 	default:
 		token, err := v.token(ctx, scope)
 		if err != nil {
@@ -63,10 +67,6 @@ func (v *visit) authorize(ctx context.Context, scope string) error {
 	}
 	v.scope = scope
 	return nil
-}
-
-func (s *Spec) basic() string {
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(s.User+":"+s.Password))
 }
 
 // token asks the token endpoint of the challenge for a token for scope, as the
@@ -87,8 +87,8 @@ func (v *visit) token(ctx context.Context, scope string) (string, error) {
 	}
 	u.RawQuery = query.Encode()
 	var headers [][2]string
-	if v.spec.User != "" {
-		headers = [][2]string{{"Authorization", v.spec.basic()}}
+	if v.login.User != "" {
+		headers = [][2]string{{"Authorization", v.login.basic()}}
 	}
 	req, err := newRequest(ctx, http.MethodGet, u.Host, u.RequestURI(), headers)
 	if err != nil {
@@ -126,19 +126,32 @@ func readToken(body []byte) (string, error) {
 // endpoint returns how to reach the token endpoint of a challenge. A realm on the
 // probed host is asked at the probed address, the one the operator has named where
 // that leads, and no other: the target chooses the realm, and would
-// otherwise choose whom we connect to and who is sent the password.
+// otherwise choose whom we connect to and who is sent the password. A realm without a host
+// is one on the probed host (RFC 3986 section 5).
 func (v *visit) endpoint(text string) (*dialer, *url.URL, error) {
 	u, err := url.Parse(text)
+	if err == nil && strings.TrimSpace(text) != "" && u.Host == "" && u.Scheme == "" && u.User == nil {
+		u = v.spec.base().ResolveReference(u)
+	}
 	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, nil, fmt.Errorf("realm %q is no web address", text)
 	}
-	if v.realm != nil && text == v.spec.Realm {
-		return v.realm.dialer, u, nil
+	if v.service != nil && v.service.is(u) {
+		return v.service.dialer, u, nil
 	}
 	if !v.spec.servedHere(u) {
-		return nil, nil, fmt.Errorf("realm %s://%s is not on the probed host; name it in the probe if it is to be asked", u.Scheme, u.Host)
+		return nil, nil, fmt.Errorf("realm %s://%s%s is not on the probed host; if it is to be asked, write token_service: %[1]s://%[2]s%[3]s in the probe", u.Scheme, u.Host, u.EscapedPath())
 	}
 	return v.dialer, u, nil
+}
+
+// base is the address of /v2/ on the probed host.
+func (s *Spec) base() *url.URL {
+	u := &url.URL{Scheme: "http", Host: s.host(), Path: "/v2/"}
+	if s.TLS {
+		u.Scheme = "https"
+	}
+	return u
 }
 
 // servedHere says whether u is on the probed host, so that a request for it may be

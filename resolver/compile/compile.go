@@ -1,6 +1,8 @@
 package compile
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -44,9 +46,24 @@ type Options struct {
 	// ReadFile reads the files that the configuration names (os.ReadFile), and
 	// ReadSecret those that others may not read; nil for ReadFile.
 	ReadFile, ReadSecret func(name string) ([]byte, error)
+	// Files keeps what probes need of files. Required where a probe names one, or speaks
+	// TLS.
+	Files Files
 	// Names looks up the host names that are probed, and outlives this compilation; nil
 	// for nothing to be remembered.
 	Names *probe.Names
+}
+
+// Files gives what a file holds that probes need: functions, because it may be read again
+// at any time. The errors of its methods are those of the first look. They are called by
+// one goroutine, and what they return by any number.
+type Files interface {
+	// Roots are authorities to trust, those of a bundle, or of the system for "".
+	Roots(path string) (func() *x509.CertPool, error)
+	// Login is a user and password.
+	Login(path string) (func() probe.Login, error)
+	// Certificate is one to show, with its private key.
+	Certificate(certificate, key string) (func() *tls.Certificate, error)
 }
 
 // Result is a compiled configuration.

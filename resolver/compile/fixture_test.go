@@ -1,6 +1,10 @@
 package compile_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 	"sync"
@@ -10,6 +14,7 @@ import (
 	"portolan.dev/config"
 	"portolan.dev/geo"
 	"portolan.dev/geo/geotest"
+	"portolan.dev/health/probe"
 	"portolan.dev/resolver"
 	"portolan.dev/resolver/compile"
 	"portolan.dev/resolver/wire"
@@ -28,10 +33,44 @@ type files map[string]string
 // run is one compilation after others: what it needs of them.
 type run struct {
 	files    files
-	reads    map[string]int // counts them, unless it is nil
 	previous *resolver.Snapshot
 	slots    *compile.Slots
 	now      time.Time
+	kept     keptFiles
+}
+
+// keptFiles stands in for what keeps the files that probes name. A file that it does not
+// have cannot be used.
+type keptFiles struct {
+	pools  map[string]*x509.CertPool
+	logins map[string]probe.Login
+	pairs  map[string]*tls.Certificate // by the name of the certificate
+}
+
+var errUseless = errors.New("cannot be used")
+
+func (f keptFiles) Roots(path string) (func() *x509.CertPool, error) {
+	pool, ok := f.pools[path]
+	if path != "" && !ok {
+		return nil, fmt.Errorf("ca_file: %s: %w", path, errUseless)
+	}
+	return func() *x509.CertPool { return pool }, nil
+}
+
+func (f keptFiles) Login(path string) (func() probe.Login, error) {
+	login, ok := f.logins[path]
+	if !ok {
+		return nil, fmt.Errorf("credentials: %s: %w", path, errUseless)
+	}
+	return func() probe.Login { return login }, nil
+}
+
+func (f keptFiles) Certificate(certificate, _ string) (func() *tls.Certificate, error) {
+	pair, ok := f.pairs[certificate]
+	if !ok {
+		return nil, fmt.Errorf("client_certificate: %s: %w", certificate, errUseless)
+	}
+	return func() *tls.Certificate { return pair }, nil
 }
 
 func (r run) compile(tb testing.TB, text string) (*compile.Result, error) {
@@ -51,11 +90,8 @@ func (r run) compile(tb testing.TB, text string) (*compile.Result, error) {
 		r.now = clock
 	}
 	return compile.Compile(c, compile.Options{
-		Table: data, Slots: r.slots, Seed: 42, Now: r.now, Identity: "host", Previous: r.previous,
+		Table: data, Slots: r.slots, Seed: 42, Now: r.now, Identity: "host", Previous: r.previous, Files: r.kept,
 		ReadFile: func(name string) ([]byte, error) {
-			if r.reads != nil {
-				r.reads[name]++
-			}
 			if text, ok := r.files[name]; ok {
 				return []byte(text), nil
 			}

@@ -1,27 +1,22 @@
 package compile
 
 import (
-	"bytes"
-	"crypto/x509"
 	"fmt"
 	"net"
 	"net/netip"
 	"regexp"
 	"strconv"
-	"strings"
 
 	"portolan.dev/config"
 	"portolan.dev/health"
 	"portolan.dev/health/probe"
 )
 
-// probeSet is what the probes of a configuration share: files read once, settings
+// probeSet is what the probes of a configuration share: settings
 // worked out once, and probers made once, however many replicas use them.
 type probeSet struct {
 	b        *builder
-	settings map[string]*setting // by the name of the probe
-	pools    map[string]*x509.CertPool
-	secrets  map[string][2]string
+	settings map[string]*setting      // by the name of the probe
 	probers  map[string]health.Prober // by spec key
 	same     map[string]uint32        // 1 + the index of an endpoint, by what it is made of
 	scratch  []byte
@@ -45,8 +40,7 @@ type setting struct {
 // checks and recovery hold, with the replicas that it decides for.
 func (b *builder) probes() {
 	set := &probeSet{
-		b: b, settings: make(map[string]*setting), pools: make(map[string]*x509.CertPool),
-		secrets: make(map[string][2]string), probers: make(map[string]health.Prober), same: make(map[string]uint32),
+		b: b, settings: make(map[string]*setting), probers: make(map[string]health.Prober), same: make(map[string]uint32),
 	}
 	for i := range b.c.Probes {
 		set.settings[b.c.Probes[i].Name] = set.setting(i, &b.c.Probes[i])
@@ -202,6 +196,7 @@ func (p *probeSet) setting(number int, c *config.Probe) *setting {
 		Verify: c.Verify != nil && *c.Verify,
 		Host:   c.Host, ServerName: c.ServerName, Method: c.Method, Path: c.Path,
 		Body: c.Body, Command: c.Command, Manifest: c.Manifest, Blob: c.Blob, Write: c.Write, Names: p.b.o.Names,
+		CAFile: c.CAFile, Credentials: c.Credentials, TokenService: c.TokenService, Sources: c.Source,
 	}}
 	// What a protocol does not send is left out: else registries that share a
 	// target would be told apart by it, and the target probed for each of them.
@@ -211,8 +206,11 @@ func (p *probeSet) setting(number int, c *config.Probe) *setting {
 	default:
 		s.sendsHost = c.Host == ""
 	}
-	if s.spec.TLS || s.spec.Type == probe.HTTPS || s.spec.Type == probe.TLS || s.spec.Type == probe.Exec {
+	if s.encrypted() || s.spec.Type == probe.Exec {
 		s.sendsName = c.ServerName == ""
+	}
+	if c.ClientCertificate != "" {
+		s.spec.CertificateFile = c.ClientCertificate + " " + c.ClientKey
 	}
 	for _, h := range c.Headers {
 		s.spec.Headers = append(s.spec.Headers, [2]string{h.Name, h.Value})
@@ -228,58 +226,32 @@ func (p *probeSet) setting(number int, c *config.Probe) *setting {
 	return s
 }
 
-// files reads what a probe names, and compiles its pattern.
+// files takes what a probe needs of files, and compiles its pattern.
 func (p *probeSet) files(s *setting, c *config.Probe) (err error) {
 	if c.BodyRegexp != "" {
 		if s.spec.BodyRegexp, err = regexp.Compile(c.BodyRegexp); err != nil {
 			return fmt.Errorf("body_regexp: %w", err)
 		}
 	}
-	if s.spec.CA, err = p.pool(c.CAFile); err != nil {
-		return err
+	if s.encrypted() && p.b.o.Files != nil {
+		if s.spec.Roots, err = p.b.o.Files.Roots(c.CAFile); err != nil {
+			return err
+		}
 	}
-	secret, err := p.secret(c.Credentials)
-	s.spec.User, s.spec.Password = secret[0], secret[1]
-	return err
+	if c.ClientCertificate != "" {
+		if s.spec.Certificate, err = p.b.o.Files.Certificate(c.ClientCertificate, c.ClientKey); err != nil {
+			return err
+		}
+	}
+	if c.Credentials != "" {
+		if s.spec.Login, err = p.b.o.Files.Login(c.Credentials); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// pool reads a bundle of roots; nil for no file.
-func (p *probeSet) pool(name string) (*x509.CertPool, error) {
-	if name == "" {
-		return nil, nil //nolint:nilnil // no bundle means the roots of the system
-	}
-	if pool, ok := p.pools[name]; ok {
-		return pool, nil
-	}
-	data, err := p.b.readFile(name)
-	if err != nil {
-		return nil, fmt.Errorf("ca_file: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("ca_file: %s holds no certificate in PEM form: put those of the authorities there", name)
-	}
-	p.pools[name] = pool
-	return pool, nil
-}
-
-// secret reads a file with one line, user:password.
-func (p *probeSet) secret(name string) ([2]string, error) {
-	if name == "" {
-		return [2]string{}, nil
-	}
-	if s, ok := p.secrets[name]; ok {
-		return s, nil
-	}
-	data, err := p.b.readFile(name)
-	if err != nil {
-		return [2]string{}, fmt.Errorf("credentials: %w", err)
-	}
-	line := string(bytes.TrimRight(data, "\r\n"))
-	user, password, ok := strings.Cut(line, ":")
-	if !ok || strings.ContainsAny(line, "\r\n") {
-		return [2]string{}, fmt.Errorf("credentials: %s is not one line of the form user:password: write it so", name)
-	}
-	p.secrets[name] = [2]string{user, password}
-	return p.secrets[name], nil
+// encrypted says whether the probe speaks TLS.
+func (s *setting) encrypted() bool {
+	return s.spec.TLS || s.spec.Type == probe.HTTPS || s.spec.Type == probe.TLS
 }

@@ -1,14 +1,7 @@
 package compile_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
-	"maps"
-	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -105,65 +98,13 @@ registries:
 	}
 }
 
-// certificate is one of its own making, in PEM.
-func certificate(tb testing.TB) string {
-	tb.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	c := x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true}
-	der, err := x509.CreateCertificate(rand.Reader, &c, &c, &key.PublicKey, key)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-}
-
-// Faults of the files that probes name say whose they are and what to do, once
-// for each replica.
+// Faults of the files that probes name say whose they are, once for each replica.
 func TestFaultsOfProbeFiles(t *testing.T) {
-	good := files{"ca.pem": certificate(t), "secret": "user:pass:word\n"}
-	text := probed("type: registry, ca_file: ca.pem, credentials: secret", "home: westus", "home: westus")
-	if _, err := (run{files: good}).compile(t, text); err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range []struct {
-		what   string
-		change files
-		words  []string
-	}{
-		{"no certificates", files{"ca.pem": "hello"}, []string{"probe p: ca_file: ca.pem holds no certificate"}},
-		{"no colon", files{"secret": "hunter2"}, []string{"probe p: credentials: secret", "user:password"}},
-		{"two lines", files{"secret": "user:hunter2\nmore\n"}, []string{"probe p: credentials: secret", "one line"}},
-		{"an empty file", files{"secret": ""}, []string{"credentials: secret", "user:password"}},
-	} {
-		t.Run(tt.what, func(t *testing.T) {
-			with := files{"ca.pem": good["ca.pem"], "secret": good["secret"]}
-			maps.Copy(with, tt.change)
-			_, err := run{files: with}.compile(t, text)
-			says(t, err, append(tt.words, "test.yaml:5:", "registries.a.replicas.westus:", "registries.a.replicas.eastus:",
-				"registries.b.replicas.eastus:", "registries.b.replicas.westus:")...)
-			if err != nil && strings.Contains(err.Error(), "hunter2") {
-				t.Errorf("a secret is told: %v", err)
-			}
-		})
-	}
-	for _, name := range []string{"ca.pem", "secret"} {
-		with := files{"ca.pem": good["ca.pem"], "secret": good["secret"]}
-		delete(with, name)
-		_, err := run{files: with}.compile(t, text)
-		says(t, err, "test.yaml:5:", "registries.a.replicas.westus: probe p:", name, "relative to the file")
-	}
-}
-
-// A file is read once, however many replicas use it.
-func TestFilesAreReadOnce(t *testing.T) {
-	reads := map[string]int{}
-	run{files: files{"ca.pem": certificate(t), "secret": "u:p"}, reads: reads}.must(t,
-		probed("type: registry, ca_file: ca.pem, credentials: secret", "home: westus", "home: westus"))
-	if reads["ca.pem"] != 1 || reads["secret"] != 1 {
-		t.Errorf("reads %v", reads)
+	for _, keys := range []string{"ca_file: f", "credentials: f", "client_certificate: f, client_key: k"} {
+		key, _, _ := strings.Cut(keys, ":")
+		_, err := run{}.compile(t, probed("type: registry, "+keys, "home: westus", "home: westus"))
+		says(t, err, "probe p: "+key+": f: cannot be used", "test.yaml:5:", "registries.a.replicas.westus:", "registries.a.replicas.eastus:",
+			"registries.b.replicas.eastus:", "registries.b.replicas.westus:")
 	}
 }
 

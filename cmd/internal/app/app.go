@@ -16,6 +16,7 @@ import (
 	"portolan.dev/cmd/internal/handover"
 	"portolan.dev/cmd/internal/notify"
 	"portolan.dev/cmd/internal/sandbox"
+	"portolan.dev/cmd/internal/secretfile"
 	"portolan.dev/config"
 	"portolan.dev/config/ledger"
 	"portolan.dev/health"
@@ -76,6 +77,7 @@ type App struct {
 	// names outlive every world: a reload while the resolver fails must not forget where
 	// the targets of probes are.
 	names       *probe.Names
+	roots       *secretfile.Roots
 	adminErrors atomic.Uint64
 	connections atomic.Int64 // of clients that may be held
 	workers     int          // UDP sockets of each address
@@ -125,7 +127,7 @@ func New(o Options) (*App, error) {
 		o:     o, log: o.Log, slots: compile.NewSlots(), numbering: compile.NewNumbering(),
 		resave: make(chan struct{}, 1), confined: "off",
 		counts:    rrl.NewTable(countsSize, rand.Uint64()), //nolint:gosec // spoils guessing, guards no secret
-		successor: make(chan *successor, 1), kept: !o.Sockets.Empty(), names: probe.NewNames(o.Now),
+		successor: make(chan *successor, 1), kept: !o.Sockets.Empty(), names: probe.NewNames(o.Now), roots: secretfile.SystemRoots(),
 	}
 	steady.stepped = a.clockWasSet
 	a.ending, a.end = context.WithCancel(context.Background())
@@ -245,7 +247,7 @@ func (a *App) wire(w *World, left *activity.Left) error {
 func (a *App) build(previous *World) (*World, error) {
 	loadMemory()
 	source := a.o.Source
-	source.beside, source.names = func(f func()) { f() }, a.names
+	source.beside, source.names, source.roots = func(f func()) { f() }, a.names, a.roots
 	if previous != nil {
 		source.beside = behind // as all of a reload
 	}
@@ -367,10 +369,11 @@ func (a *App) Start() {
 	a.background.Go(func() { a.clock.run(ctx) })
 	a.background.Go(func() { a.given.run(ctx) })
 	a.background.Go(func() { a.keepSaving(ctx) })
+	a.background.Go(func() { a.watchFiles(ctx) })
 	a.background.Go(func() { a.shares.run(ctx, a.slots.Len, func() []uint64 { return a.resolver.Totals().Answers }) })
 	a.reloading.Lock()
 	a.targets.start(ctx)
-	a.notifier.Start(a.world.Load().receivers)
+	a.notifier.Start(a.world.Load().targets())
 	a.reloading.Unlock()
 	a.admin.Start()
 	if a.before != nil {

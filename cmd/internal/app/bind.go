@@ -23,7 +23,7 @@ func (a *App) bind(w *World) error {
 	if a.o.Crash {
 		panicked = nil
 	}
-	a.certificate = &certificate{now: a.o.Now, log: a.log, hint: a.hint}
+	a.certificate = new(certificate)
 	a.certificate.current.Store(w.certificate)
 	var err error
 	a.server, err = server.New(server.Options{
@@ -45,8 +45,7 @@ func (a *App) bind(w *World) error {
 	if err != nil {
 		return err
 	}
-	a.remote = newRemote(w.remote, a.o.Now, a.log)
-	a.remote.certificate.hint = a.hint
+	a.remote = newRemote(w.remote)
 	a.admin, err = admin.New(admin.Options{
 		Socket: w.Config.Admin.Socket, Metrics: w.Config.Admin.Metrics, Remote: a.remote.options(w.Config.Admin.TCP.Listen),
 		Gatherer: a.metrics, API: a, Log: a.log, Inherit: a.o.Sockets.Take, AcceptFailed: a.adminTrouble,

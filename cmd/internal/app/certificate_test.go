@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"portolan.dev/cmd/internal/secretfile"
 	"portolan.dev/config"
 )
 
@@ -46,14 +47,13 @@ func TestCertificateIsRenewed(t *testing.T) {
 	dir := t.TempDir()
 	files := config.TLS{Certificate: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
 	writePair(t, files, 1)
-	l, err := loadCertificate("server.tls", pemFiles{files.Certificate, files.Key})
+	kept := newKeptFiles(secretfile.SystemRoots())
+	pair, err := kept.pair("server.tls.certificate", pemFiles{files.Certificate, files.Key})
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := time.Unix(1_800_000_000, 0)
-	var log bytes.Buffer
-	c := &certificate{now: func() time.Time { return now }, log: slog.New(slog.NewTextHandler(&log, nil))}
-	c.current.Store(l)
+	var c certificate
+	c.current.Store(pair)
 	shown := func() int64 {
 		t.Helper()
 		pair, err := c.config("dot").GetCertificate(nil)
@@ -66,42 +66,36 @@ func TestCertificateIsRenewed(t *testing.T) {
 		}
 		return leaf.SerialNumber.Int64()
 	}
-	later := now.Add(time.Hour)
-	renew := func(serial int64) {
-		writePair(t, files, serial)
-		later = later.Add(time.Hour) // two writes may fall into one tick of the file system
-		if err := os.Chtimes(files.Certificate, later, later); err != nil {
-			t.Fatal(err)
-		}
-	}
+	var log bytes.Buffer
+	a := &App{log: slog.New(slog.NewTextHandler(&log, nil))}
+	a.world.Store(&World{kept: kept})
 	if n := shown(); n != 1 {
 		t.Errorf("certificate %d", n)
 	}
-	renew(2)
+	writePair(t, files, 2)
 	if n := shown(); n != 1 {
 		t.Errorf("certificate %d is shown although it is not yet time to look", n)
 	}
-	now = now.Add(certificateCheck)
-	if n := shown(); n != 2 {
-		t.Errorf("certificate %d after it was renewed", n)
+	a.lookAtFiles(t.Context())
+	if n := shown(); n != 2 || !strings.Contains(log.String(), "taken up") {
+		t.Errorf("certificate %d after it was renewed: %s", n, log.String())
 	}
-	renew(3)
+	writePair(t, files, 3)
 	if err := os.WriteFile(files.Key, []byte("half a key"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	now = now.Add(certificateCheck)
-	if n := shown(); n != 2 || !strings.Contains(log.String(), "cannot be used") {
+	a.lookAtFiles(t.Context())
+	a.lookAtFiles(t.Context())
+	if n := shown(); n != 2 || strings.Count(log.String(), "cannot be used") != 1 {
 		t.Errorf("certificate %d with half a key; %s", n, log.String())
 	}
-	renew(4)
-	now = now.Add(-time.Hour) // the clock was set
+	writePair(t, files, 4)
+	a.lookAtFiles(t.Context())
 	if n := shown(); n != 4 {
-		t.Errorf("certificate %d after the clock was set back", n)
+		t.Errorf("certificate %d", n)
 	}
-	if err := os.Chmod(files.Key, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := loadCertificate("server.tls", pemFiles{files.Certificate, files.Key}); err == nil || !strings.Contains(err.Error(), "chmod") {
-		t.Errorf("a key that all can read: %v", err)
+	c.current.Store(nil)
+	if _, err := c.config("dot").GetCertificate(nil); err == nil {
+		t.Error("a certificate without a configuration")
 	}
 }

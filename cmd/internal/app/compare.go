@@ -38,6 +38,12 @@ func (a *App) compare(old, next *World) admin.ReloadReport {
 			r.Changes = append(r.Changes, text)
 		}
 	}
+	if names := next.kept.changed(old.kept); len(names) > 0 {
+		r.Changes = append(r.Changes, "files: "+strings.Join(names[:min(len(names), maxNamed)], "; "))
+		if more := len(names) - maxNamed; more > 0 {
+			r.Changes[len(r.Changes)-1] += fmt.Sprintf("; and %d more", more)
+		}
+	}
 	if old.tableDigest != next.tableDigest {
 		r.Changes = append(r.Changes, "location data: "+next.describeData())
 	}

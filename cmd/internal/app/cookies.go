@@ -1,29 +1,22 @@
 package app
 
 import (
-	"bufio"
-	"bytes"
 	crand "crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"strings"
 
+	"portolan.dev/cmd/internal/secretfile"
 	"portolan.dev/config"
 	"portolan.dev/resolver/wire"
 )
-
-// maxSecrets bounds a file of secrets in octets; three lines are what it needs.
-const maxSecrets = 64 << 10
 
 // cookieKeys reads the secrets that the configuration names; nil without any.
 func cookieKeys(c config.Cookies) (*wire.CookieKeys, error) {
 	if c.Secrets == "" {
 		return nil, nil //nolint:nilnil // no file is no error and no keys
 	}
-	data, err := readPrivate(c.Secrets, maxSecrets)
+	data, err := secretfile.Secret(c.Secrets).Read()
 	if err != nil {
 		return nil, fmt.Errorf("server.cookies.secrets: %w", err)
 	}
@@ -35,42 +28,14 @@ func cookieKeys(c config.Cookies) (*wire.CookieKeys, error) {
 	return keys, nil
 }
 
-// readPrivate reads a file that nobody but its owner may write and nobody beyond its
-// group may read.
-func readPrivate(path string, most int64) ([]byte, error) {
-	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o027 != 0 {
-		return nil, fmt.Errorf("%s: mode %04o lets others in: chmod 0640 or 0600", path, info.Mode().Perm())
-	}
-	return readFile(path, most)
-}
-
-// readFile reads a regular file of at most so many octets.
-func readFile(path string, most int64) ([]byte, error) {
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%w: paths are relative to the file that names them", err)
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s: is no regular file: name a file", path)
-	case info.Size() > most:
-		return nil, fmt.Errorf("%s: %d octets are too many: use at most %d", path, info.Size(), most)
-	}
-	return os.ReadFile(path)
-}
-
 // parseSecrets reads lines of a role and 128 bits in hexadecimal. Empty lines and
 // those that begin with # are left out. Errors do not show what a line holds.
 func parseSecrets(path string, data []byte) (*wire.CookieKeys, error) {
 	keys := &wire.CookieKeys{}
 	seen := make(map[string]bool)
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	for number := 1; lines.Scan(); number++ {
-		fields := strings.Fields(lines.Text())
-		if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
-			continue
-		}
+	lines, numbers := secretfile.Lines(data)
+	for i, line := range lines {
+		fields, number := strings.Fields(string(line)), numbers[i]
 		fault := func(text string) error { return fmt.Errorf("%s:%d: %s", path, number, text) }
 		role := fields[0]
 		if role != "active" && role != "previous" && role != "next" || len(fields) != 2 {
@@ -89,9 +54,6 @@ func parseSecrets(path string, data []byte) (*wire.CookieKeys, error) {
 		} else {
 			keys.Accept = append(keys.Accept, wire.CookieSecret(secret))
 		}
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if !seen["active"] {
 		return nil, fmt.Errorf("%s: there is no active secret: add one", path)

@@ -35,7 +35,7 @@ func TestParseSecrets(t *testing.T) {
 		"current " + a:                    "f:1: is not a role",
 		"active":                          "f:1: is not a role",
 		"active " + a + " " + b:           "f:1: is not a role",
-		"active " + a + strings.Repeat("0", 1<<17): "f: bufio.Scanner: token too long",
+		"active " + a + strings.Repeat("0", 1<<17): "f:1: the secret is not 32",
 	} {
 		_, err := parseSecrets("f", []byte(text))
 		if err == nil || !strings.HasPrefix(err.Error(), want) {

@@ -2,10 +2,11 @@ package app
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"portolan.dev/cmd/internal/admin"
 	"portolan.dev/cmd/internal/notify"
+	"portolan.dev/cmd/internal/secretfile"
 	"portolan.dev/cmd/internal/version"
 	"portolan.dev/config"
 	"portolan.dev/config/ledger"
@@ -51,11 +53,11 @@ func (a *App) stopNotifier(ctx context.Context) {
 
 // receivers makes the targets of a configuration, with the files they name. The
 // error joins all that is wrong.
-func receivers(c *config.Config) ([]*notify.Target, error) {
-	var out []*notify.Target
+func (f *keptFiles) receivers(c *config.Config) ([]*secretfile.Kept[*notify.Target], error) {
+	var out []*secretfile.Kept[*notify.Target]
 	var errs []error
 	for i := range c.Notify {
-		t, err := receiver(&c.Notify[i])
+		t, err := f.receiver(&c.Notify[i])
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%v: notify: %w", c.Notify[i].Pos, err))
 			continue
@@ -65,39 +67,74 @@ func receivers(c *config.Config) ([]*notify.Target, error) {
 	return out, errors.Join(errs...)
 }
 
-func receiver(n *config.Notify) (*notify.Target, error) {
+// receiver keeps a target, which depends on its secret and on whom it trusts.
+func (f *keptFiles) receiver(n *config.Notify) (*secretfile.Kept[*notify.Target], error) {
 	s := notify.Settings{URL: n.URL, Place: n.Pos.String()}
 	for _, kind := range n.Events {
 		s.Kinds = append(s.Kinds, ledger.Kind(kind))
 	}
-	var err error
-	switch {
-	case n.SecretFile != "":
-		if s.Secrets, err = secretLines(n.SecretFile); err != nil {
-			return nil, fmt.Errorf("secret_file: %w", err)
-		}
-	case n.Secret != "":
+	if n.Secret != "" {
 		s.Secrets = []string{string(n.Secret)}
 	}
+	roots := f.system.Source()
 	if n.CAFile != "" {
-		if s.Roots, err = os.ReadFile(n.CAFile); err != nil {
-			return nil, fmt.Errorf("ca_file: %w", err)
+		roots = secretfile.PEM(n.CAFile)
+	}
+	sources := []secretfile.Source{roots}
+	if n.SecretFile != "" {
+		sources = append(sources, secretfile.Secret(n.SecretFile))
+	}
+	name := strings.Join(slices.DeleteFunc([]string{fileKey("ca_file", n.CAFile), fileKey("secret_file", n.SecretFile)}, func(s string) bool { return s == "" }), " and ")
+	k, err := secretfile.Keep(name, func(texts [][]byte) (*notify.Target, error) {
+		s := s
+		s.RootsVersion = sha256.Sum256(texts[0])
+		var err error
+		if s.Roots = f.system.Get(); n.CAFile != "" {
+			if s.Roots, err = authorities(n.CAFile, texts[0]); err != nil {
+				return nil, err
+			}
 		}
-	}
-	t, err := notify.NewTarget(s)
-	if err != nil && n.SecretFile+n.CAFile != "" {
-		return nil, fmt.Errorf("with %s: %w", strings.TrimSpace(n.SecretFile+" "+n.CAFile), err)
-	}
-	return t, err
-}
-
-// secretLines reads one secret from each line that is not empty.
-func secretLines(path string) ([]string, error) {
-	data, err := os.ReadFile(path)
+		if n.SecretFile != "" {
+			if s.Secrets, err = secretLines(n.SecretFile, texts[1]); err != nil {
+				return nil, err
+			}
+		}
+		t, err := notify.NewTarget(s)
+		if err != nil && n.SecretFile != "" {
+			err = fmt.Errorf("%s: %w", n.SecretFile, err)
+		}
+		return t, err
+	}, sources...)
 	if err != nil {
+		if name != "" {
+			err = fmt.Errorf("%s: %w", name, err)
+		}
 		return nil, err
 	}
-	secrets := strings.FieldsFunc(string(data), func(r rune) bool { return r == '\n' || r == '\r' })
+	f.all = append(f.all, k)
+	return k, nil
+}
+
+// fileKey is the name of a key whose value is a path, if it has one.
+func fileKey(name, path string) string {
+	if path == "" {
+		return ""
+	}
+	return name
+}
+
+// targets returns the receivers as their files are now.
+func (w *World) targets() []*notify.Target {
+	out := make([]*notify.Target, 0, len(w.receivers))
+	for _, k := range w.receivers {
+		out = append(out, k.Get())
+	}
+	return out
+}
+
+// secretLines gives one secret for each line that is not empty.
+func secretLines(path string, text []byte) ([]string, error) {
+	secrets := strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' || r == '\r' })
 	if len(secrets) == 0 {
 		return nil, fmt.Errorf("%s is empty: write the secret on a line, or leave the key out for no signature", path)
 	}
@@ -107,7 +144,7 @@ func secretLines(path string) ([]string, error) {
 // receiversByURL gives what tells one set of receivers from another.
 func receiversByURL(w *World) map[string]string {
 	out := make(map[string]string, len(w.receivers))
-	for _, t := range w.receivers {
+	for _, t := range w.targets() {
 		out[t.URL()] = t.Digest()
 	}
 	return out

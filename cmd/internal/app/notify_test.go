@@ -130,6 +130,11 @@ func TestNotify(t *testing.T) {
 			strings.Contains(text, "portolan_notify_deliveries_total{outcome=\"expired\"} 0\n") && strings.Contains(text, "portolan_notify_queue 1\n")
 	})
 
+	// A secret that is replaced needs no reload.
+	writeFile(t, secretFile, "hidden-secret-of-later\n")
+	eventually(t, "the secret is taken up", func() bool { return len(s.logs.records(t, "a changed file was taken up")) == 1 })
+	writeFile(t, secretFile, key+"\n")
+	eventually(t, "the secret is back", func() bool { return len(s.logs.records(t, "a changed file was taken up")) == 2 })
 	s.write(t, base+receivers(toAll, toNobody))
 	report, err := s.Reload(t.Context(), admin.ReloadRequest{})
 	if err != nil || !slices.Contains(report.Changes, "receivers of notifications: 0 added, 1 removed, 0 changed") {
@@ -204,7 +209,7 @@ func TestNotifyFiles(t *testing.T) {
 	}
 	first := strings.Count(contoso, "\n") + 2
 	lines := app.Lines(err)
-	words := []string{"secret_file: open", "short: a secret has a key of 6 bytes", "empty is empty", "base64: ", "ca.pem: no certificate", "ca_file: open"}
+	words := []string{"secret_file: stat", "short: a secret has a key of 6 bytes", "empty is empty", "base64: ", "ca.pem holds no certificate", "ca_file: stat"}
 	if !strings.HasPrefix(lines[0], "geo.database") { // there is none
 		t.Errorf("%q", lines)
 	}

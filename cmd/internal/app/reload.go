@@ -52,7 +52,7 @@ func (a *App) Reload(ctx context.Context, r admin.ReloadRequest) (admin.ReloadRe
 		a.warnAddresses(ctx, used)
 		// ---- Nothing below can fail. Above, nothing live has been touched. ----
 		a.targets.stop()
-		a.notifier.Set(next.receivers) // before the events of this reload
+		a.notifier.Set(next.targets()) // before the events of this reload
 		a.noteReload(old, next)
 		a.takeUnits(old, next)
 		a.saveNow()

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/tls"
 	"fmt"
-	"log/slog"
 	"sync/atomic"
-	"time"
 
 	"portolan.dev/cmd/internal/admin"
+	"portolan.dev/cmd/internal/secretfile"
 	"portolan.dev/config"
 )
 
@@ -18,56 +18,52 @@ const (
 	minToken = 32
 	// maxTokens bounds how many let in at a time: one for each tool, and the next one
 	// while it is being handed out.
-	maxTokens    = 100
-	maxTokenFile = 64 << 10
+	maxTokens = 100
 )
 
 // remoteFiles are what the admin API for other machines is served with.
 type remoteFiles struct {
-	shown  *loaded
-	tokens *tokens
+	shown  *secretfile.Kept[*tls.Certificate]
+	tokens *secretfile.Kept[*tokens]
 }
 
-// loadRemote reads the files of c; nil if there is no such listener.
-func loadRemote(c config.AdminTCP) (*remoteFiles, error) {
+// remote keeps the files of c; nil if there is no such listener.
+func (f *keptFiles) remote(c config.AdminTCP) (*remoteFiles, error) {
 	if c.Listen == "" {
 		return nil, nil //nolint:nilnil // nil is a value here: no listener
 	}
-	shown, err := loadCertificate("admin.tcp", pemFiles{c.Certificate, c.Key})
+	shown, err := f.pair("admin.tcp.certificate", pemFiles{c.Certificate, c.Key})
 	if err != nil {
 		return nil, err
 	}
-	t, err := loadTokens(c.TokenFile)
+	t, err := f.tokens(c.TokenFile)
 	if err != nil {
-		return nil, fmt.Errorf("admin.tcp.token_file: %w", err)
+		return nil, err
 	}
 	return &remoteFiles{shown, t}, nil
 }
 
-// tokens are what lets in, by their hashes: of one length, so that comparing them
-// takes as long for a token that is nearly right as for any other.
-type tokens struct {
-	path, stamp string
-	sums        [][sha256.Size]byte
+// tokens keeps a file of tokens.
+func (f *keptFiles) tokens(path string) (*secretfile.Kept[*tokens], error) {
+	return keep(f, make(map[string]*secretfile.Kept[*tokens]), path, "admin.tcp.token_file",
+		func(texts [][]byte) (*tokens, error) { return parseTokens(path, texts[0]) }, secretfile.Secret(path))
 }
 
-// loadTokens reads a file of tokens, one a line. Empty lines and those that begin
-// with # are left out. Errors do not show what a line holds.
-func loadTokens(path string) (*tokens, error) {
-	t := &tokens{path: path, stamp: fileStamp(path)}
-	data, err := readPrivate(path, maxTokenFile)
-	if err != nil {
-		return nil, err
-	}
-	for i, line := range bytes.Split(data, []byte("\n")) {
-		line = bytes.TrimSpace(line)
+// tokens are what lets in, by their hashes: of one length, so that comparing them
+// takes as long for a token that is nearly right as for any other.
+type tokens struct{ sums [][sha256.Size]byte }
+
+// parseTokens reads tokens, one a line. Empty lines and those that begin with # are left
+// out. Errors do not show what a line holds.
+func parseTokens(path string, text []byte) (*tokens, error) {
+	t := &tokens{}
+	lines, numbers := secretfile.Lines(text)
+	for i, line := range lines {
 		switch {
-		case len(line) == 0 || line[0] == '#':
-			continue
 		case len(line) < minToken:
-			return nil, fmt.Errorf("%s:%d: a token of %d characters: use at least %d, as `openssl rand -hex 32` prints them", path, i+1, len(line), minToken)
+			return nil, fmt.Errorf("%s:%d: a token of %d characters: use at least %d, as `openssl rand -hex 32` prints them", path, numbers[i], len(line), minToken)
 		case bytes.ContainsFunc(line, func(r rune) bool { return r <= ' ' || r > '~' }):
-			return nil, fmt.Errorf("%s:%d: a token that is not printable ASCII in one word: use what `openssl rand -hex 32` prints", path, i+1)
+			return nil, fmt.Errorf("%s:%d: a token that is not printable ASCII in one word: use what `openssl rand -hex 32` prints", path, numbers[i])
 		}
 		t.sums = append(t.sums, sha256.Sum256(line))
 	}
@@ -87,16 +83,15 @@ func (t *tokens) allow(token string) bool {
 	return found == 1
 }
 
-// remote keeps what the admin API for other machines is served with. Files that are
-// replaced are taken up by themselves, as those of DNS over TLS are.
+// remote is what the admin API for other machines is served with: the files of the
+// configuration served.
 type remote struct {
 	certificate certificate
-	tokens      atomic.Pointer[tokens]
-	checked     atomic.Int64 // Unix seconds of the last look at the file
+	tokens      atomic.Pointer[secretfile.Kept[*tokens]]
 }
 
-func newRemote(f *remoteFiles, now func() time.Time, log *slog.Logger) *remote {
-	r := &remote{certificate: certificate{now: now, log: log}}
+func newRemote(f *remoteFiles) *remote {
+	r := new(remote)
 	r.set(f)
 	return r
 }
@@ -118,24 +113,6 @@ func (r *remote) options(listen string) admin.Remote {
 }
 
 func (r *remote) allow(token string) bool {
-	r.refresh()
-	t := r.tokens.Load()
-	return t != nil && t.allow(token)
-}
-
-// refresh reads the tokens again when their file has changed. A file that cannot be
-// used changes nothing and is logged.
-func (r *remote) refresh() {
-	last, now, t := r.checked.Load(), r.certificate.now().Unix(), r.tokens.Load()
-	due := now-last >= int64(certificateCheck/time.Second) || now < last
-	if t == nil || !due || !r.checked.CompareAndSwap(last, now) || fileStamp(t.path) == t.stamp {
-		return
-	}
-	next, err := loadTokens(t.path)
-	if err != nil {
-		r.certificate.log.Warn("changed tokens of the admin API cannot be used; the old ones stay", "error", r.certificate.advised(err))
-		return
-	}
-	r.tokens.Store(next)
-	r.certificate.log.Info("the tokens of the admin API were changed", "file", t.path)
+	k := r.tokens.Load()
+	return k != nil && k.Get().allow(token)
 }

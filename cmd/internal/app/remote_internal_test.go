@@ -7,7 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"portolan.dev/cmd/internal/secretfile"
 )
 
 func writeTokens(t *testing.T, path, text string, mode os.FileMode) {
@@ -44,10 +45,10 @@ func TestTokens(t *testing.T) {
 		{"others may read it", tokenA, 0o644, "chmod"},
 		{"the group may write it", tokenA, 0o660, "chmod"},
 		{"too many", strings.Repeat(tokenA+"\n", maxTokens+1), 0o600, "101 tokens"},
-		{"too large", strings.Repeat("#", maxTokenFile+1), 0o600, "too many"},
+		{"too large", strings.Repeat("#", secretfile.MaxSecret+1), 0o600, "too many"},
 	} {
 		writeTokens(t, path, c.text, c.mode)
-		got, err := loadTokens(path)
+		k, err := tokensOf(path)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 			continue
@@ -58,6 +59,7 @@ func TestTokens(t *testing.T) {
 			}
 			continue
 		}
+		got := k.Get()
 		if !got.allow(tokenA) || got.allow(tokenA+"a") || got.allow(tokenA[1:]) || got.allow("") || got.allow("# of ann") {
 			t.Errorf("%s: what is let in is wrong", c.name)
 		}
@@ -67,18 +69,25 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+// tokensOf keeps a file of tokens.
+func tokensOf(path string) (*secretfile.Kept[*tokens], error) {
+	return newKeptFiles(secretfile.SystemRoots()).tokens(path)
+}
+
 // Tokens that were replaced let in without a reload; a file that cannot be used
 // changes nothing.
 func TestTokensAreReadAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tokens")
 	writeTokens(t, path, tokenA, 0o600)
-	loaded, err := loadTokens(path)
+	kept := newKeptFiles(secretfile.SystemRoots())
+	k, err := kept.tokens(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := time.Unix(1_800_000_000, 0)
 	var log bytes.Buffer
-	r := newRemote(&remoteFiles{tokens: loaded}, func() time.Time { return now }, slog.New(slog.NewTextHandler(&log, nil)))
+	a := &App{log: slog.New(slog.NewTextHandler(&log, nil))}
+	a.world.Store(&World{kept: kept})
+	r := newRemote(&remoteFiles{tokens: k})
 	if !r.allow(tokenA) || r.allow(tokenB) {
 		t.Error("at first")
 	}
@@ -86,14 +95,20 @@ func TestTokensAreReadAgain(t *testing.T) {
 	if !r.allow(tokenA) {
 		t.Error("before it is time to look")
 	}
-	now = now.Add(certificateCheck)
+	a.lookAtFiles(t.Context())
 	if r.allow(tokenA) || !r.allow(tokenB) {
 		t.Error("after the change")
 	}
-	writeTokens(t, path, "short", 0o600)
-	now = now.Add(certificateCheck)
-	if !r.allow(tokenB) || r.allow("short") || !strings.Contains(log.String(), "the old ones stay") {
-		t.Errorf("with a bad file: %s", log.String())
+	for _, bad := range []struct {
+		text string
+		mode os.FileMode
+	}{{"short", 0o600}, {tokenA, 0o644}} {
+		writeTokens(t, path, bad.text, bad.mode)
+		a.lookAtFiles(t.Context())
+		if !r.allow(tokenB) || r.allow("short") || r.allow(tokenA) || !strings.Contains(log.String(), "what it held before stays") {
+			t.Errorf("with %q, mode %v: %s", bad.text, bad.mode, log.String())
+		}
+		log.Reset()
 	}
 	if strings.Contains(log.String(), tokenB[:8]) {
 		t.Errorf("the log shows a token: %s", log.String())

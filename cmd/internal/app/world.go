@@ -2,6 +2,7 @@ package app
 
 import (
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -14,6 +15,7 @@ import (
 
 	"portolan.dev/cmd/internal/availability"
 	"portolan.dev/cmd/internal/notify"
+	"portolan.dev/cmd/internal/secretfile"
 	"portolan.dev/config"
 	"portolan.dev/geo"
 	"portolan.dev/geo/embedded"
@@ -30,12 +32,13 @@ type World struct {
 	Table    *geo.Table
 	Compiled *compile.Result
 
-	receivers    []*notify.Target
-	cookies      *wire.CookieKeys // nil without a file of secrets
-	certificate  *loaded          // nil without TLS
-	remote       *remoteFiles     // of the admin API for other machines; nil without
-	countryCells []geo.Cell       // of the embedded data, kept for the next reload; nil if that is what is served
-	tableFiles   []fs.FileInfo    // that Table was read from; nil for the embedded data
+	kept         *keptFiles
+	receivers    []*secretfile.Kept[*notify.Target]
+	cookies      *wire.CookieKeys                   // nil without a file of secrets
+	certificate  *secretfile.Kept[*tls.Certificate] // nil without TLS
+	remote       *remoteFiles                       // of the admin API for other machines; nil without
+	countryCells []geo.Cell                         // of the embedded data, kept for the next reload; nil if that is what is served
+	tableFiles   []fs.FileInfo                      // that Table was read from; nil for the embedded data
 	tableDigest  [sha256.Size]byte
 	sum          string                      // what digest returns
 	said         said                        // once the world belongs to an App
@@ -56,8 +59,9 @@ type Source struct {
 	// another and has decoded them once; they are only read. nil decodes them.
 	CountryCells []geo.Cell
 
-	beside func(func()) // as in config.Options
-	names  *probe.Names // nil for those of one world
+	beside func(func())      // as in config.Options
+	names  *probe.Names      // nil for those of one world
+	roots  *secretfile.Roots // nil for those of one world
 }
 
 // LoadConfig reads and checks the configuration, without location data.
@@ -87,16 +91,12 @@ func (s Source) build(previous *World, slots *compile.Slots, numbering *compile.
 	if err != nil {
 		return nil, err
 	}
-	receivers, receiversErr := receivers(c)
-	cookies, cookiesErr := cookieKeys(c.Server.Cookies)
-	var shown *loaded
-	var tlsErr error
-	if len(c.Server.TLS.Listen) > 0 {
-		shown, tlsErr = loadCertificate("server.tls", pemFiles{c.Server.TLS.Certificate, c.Server.TLS.Key})
+	roots := s.roots
+	if roots == nil {
+		roots = secretfile.SystemRoots()
 	}
-	remote, remoteErr := loadRemote(c.Admin.TCP)
-	othersErr := errors.Join(receiversErr, cookiesErr, tlsErr, remoteErr)
-	w := &World{Config: c, receivers: receivers, cookies: cookies, certificate: shown, remote: remote}
+	w := &World{Config: c, kept: newKeptFiles(roots)}
+	othersErr := w.keep()
 	if err := w.readTable(previous); err != nil {
 		return nil, errors.Join(err, othersErr)
 	}
@@ -120,13 +120,28 @@ func (s Source) build(previous *World, slots *compile.Slots, numbering *compile.
 		Table: w.Table, CountryCells: w.countryCells, Places: places, Previous: served, Slots: slots, Numbering: numbering, Seed: rand.Uint64(), //nolint:gosec // spoils guessing, guards no secret
 		Now: s.Now(), Names: names,
 		Identity: identity, ReadFile: os.ReadFile,
-		ReadSecret: func(name string) ([]byte, error) { return readPrivate(name, maxSecrets) },
+		ReadSecret: func(name string) ([]byte, error) { return secretfile.Secret(name).Read() },
+		Files:      w.kept,
 	})
 	if err = errors.Join(err, othersErr); err != nil {
 		return nil, err
 	}
 	w.sum = w.digest()
 	return w, nil
+}
+
+// keep reads the files that are served from, beside those of probes. The error joins all
+// that is wrong.
+func (w *World) keep() error {
+	c := w.Config
+	var receiversErr, cookiesErr, tlsErr, remoteErr error
+	w.receivers, receiversErr = w.kept.receivers(c)
+	w.cookies, cookiesErr = cookieKeys(c.Server.Cookies)
+	if len(c.Server.TLS.Listen) > 0 {
+		w.certificate, tlsErr = w.kept.pair("server.tls.certificate", pemFiles{c.Server.TLS.Certificate, c.Server.TLS.Key})
+	}
+	w.remote, remoteErr = w.kept.remote(c.Admin.TCP)
+	return errors.Join(receiversErr, cookiesErr, tlsErr, remoteErr)
 }
 
 // readTable loads the location data, or takes that of the world before where it

@@ -21,7 +21,7 @@ const module = "portolan.dev"
 // layers lists every package, lowest first. A package may import only packages
 // of lower layers: arrows point down, and there are none within a layer.
 var layers = [][]string{
-	{"resolver/wire", "resolver/rrl", "resolver/decide", "geo", "config", "config/ledger", "health", "cmd/internal/version", "cmd/internal/sandbox", "cmd/internal/handover", "cmd/internal/load", "cmd/internal/cached"},
+	{"resolver/wire", "resolver/rrl", "resolver/decide", "geo", "config", "config/ledger", "health", "cmd/internal/version", "cmd/internal/sandbox", "cmd/internal/handover", "cmd/internal/load", "cmd/internal/cached", "cmd/internal/secretfile"},
 	{"resolver/zone", "resolver/transfer", "resolver/activity", "resolver/decide/simulate", "geo/embedded", "geo/geotest", "health/probe"},
 	{"resolver", "resolver/server", "geo/embedded/gen"},
 	{"resolver/compile"},
@@ -56,6 +56,7 @@ var forbidden = []struct{ from, to, reason string }{
 	{"cmd/internal/availability", "os", "the heart knows no disk"},
 	{"cmd/internal/availability", "portolan.dev/config", "availability takes what is compiled; the application translates"},
 	{"cmd/internal/cached", "os", "a rule is pure: the application keeps its records"},
+	{"cmd/internal/secretfile", "log/slog", "errors of secrets go to who names the file; the application logs"},
 	{"cmd/internal/cli", "portolan.dev/health/probe", "verbs run the probes that compile has made"},
 	{"...", "github.com/prometheus/client_golang/prometheus/promauto", "registers into a global; pass a registry"},
 	{"...", "testing", "no test code in production"},

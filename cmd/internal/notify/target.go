@@ -26,8 +26,10 @@ type Settings struct {
 	// [MaxSecrets], none for no signature. One that begins with whsec_ is
 	// base64 of the key, any other is the key.
 	Secrets []string
-	// Roots is a PEM bundle of the authorities to trust; nil for those of the system.
-	Roots []byte
+	// Roots are the authorities to trust; nil for those of the system. RootsVersion tells
+	// them from others.
+	Roots        *x509.CertPool
+	RootsVersion [sha256.Size]byte
 }
 
 const (
@@ -58,7 +60,7 @@ func NewTarget(s Settings) (*Target, error) {
 	}
 	t := &Target{
 		url: s.URL, host: u.Scheme + "://" + u.Host, place: s.Place,
-		kinds: slices.Clone(s.Kinds), digest: digest(s),
+		kinds: slices.Clone(s.Kinds), roots: s.Roots, digest: digest(s),
 	}
 	if len(s.Secrets) > MaxSecrets {
 		return nil, fmt.Errorf("%d secrets: keep at most %d", len(s.Secrets), MaxSecrets)
@@ -69,12 +71,6 @@ func NewTarget(s Settings) (*Target, error) {
 			return nil, err
 		}
 		t.keys = append(t.keys, key)
-	}
-	if s.Roots != nil {
-		t.roots = x509.NewCertPool()
-		if !t.roots.AppendCertsFromPEM(s.Roots) {
-			return nil, errors.New("no certificate in the PEM bundle of authorities")
-		}
 	}
 	return t, nil
 }
@@ -108,7 +104,7 @@ func digest(s Settings) string {
 	part(s.URL)
 	part(fmt.Sprintf("%q", s.Kinds))
 	part(fmt.Sprintf("%q", s.Secrets))
-	part(string(s.Roots))
+	part(string(s.RootsVersion[:]))
 	sum := sha256.Sum256(b.Bytes())
 	return string(sum[:])
 }

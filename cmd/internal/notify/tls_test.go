@@ -2,7 +2,7 @@ package notify
 
 import (
 	"bytes"
-	"encoding/pem"
+	"crypto/x509"
 	"log/slog"
 	"math/rand/v2"
 	"net/http/httptest"
@@ -18,7 +18,8 @@ func TestTLS(t *testing.T) {
 	hook.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	hook.StartTLS()
 	defer hook.Close()
-	roots := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: hook.Certificate().Raw})
+	roots := x509.NewCertPool()
+	roots.AddCert(hook.Certificate())
 	for want, s := range map[Outcome]Settings{
 		Retried:   {URL: hook.URL},
 		Delivered: {URL: hook.URL, Roots: roots},
