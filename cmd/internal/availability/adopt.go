@@ -23,8 +23,8 @@ func (v *Availability) Adopt(c *Configuration, unresolved []compile.Member, swap
 	}
 	if old != nil {
 		v.rename(old)
-		v.inherit(old)
 	}
+	v.inherit(old)
 	v.monitor.Set(c.Compiled.Endpoints)
 	v.forget()
 	v.number()
@@ -159,41 +159,78 @@ func (v *Availability) renameOrders(s ledger.Subject, key string, o *override) {
 	}, nil)
 }
 
-// inherit keeps replicas down whose probe has changed: they are watched by another
-// endpoint now, which must not take a dead replica for one never seen. v.mu is held.
+// inherit keeps replicas down whose probe has changed, with a reload or between two
+// processes: they are watched by another endpoint now, which must not take a dead replica
+// for one never seen. old is nil at the start. v.mu is held.
 func (v *Availability) inherit(old *Configuration) {
+	var before func(number int) *endpoint
+	if old != nil {
+		before = v.beforeReload(old)
+	} else {
+		before = v.beforeStart()
+	}
 	c := v.current.Compiled
-	renamed := pairedRegistries(old.Compiled, c)
 	for i := range c.Endpoints {
 		e := &c.Endpoints[i]
-		if old.Compiled.EndpointIndex(e.Key) >= 0 || v.out[e.Key] != nil {
+		if v.out[e.Key] != nil {
 			continue
 		}
-		subject := v.subject(c.Members(e.Key)[0])
-		if key, ok := renamed[subject.Registry]; ok {
-			subject.Registry = key
-		}
-		m, ok := memberOf(old.Compiled, subject)
-		if !ok {
-			continue
-		}
-		before := old.Compiled.EndpointOf(m)
-		if before < 0 {
-			continue
-		}
-		was := v.out[old.Compiled.Endpoints[before].Key]
+		was := before(i)
 		if was == nil {
 			continue
 		}
-		v.out[e.Key] = &endpoint{since: was.since, passing: was.passing}
+		subject := v.subject(c.Members(e.Key)[0])
+		v.out[e.Key] = &endpoint{since: was.since, passing: was.passing, subject: subject}
 		v.reasons.health(e.Key, v.downSince(was.since, "it was when its probe was changed"))
 		e.Resume = health.Resume{DownAt: v.o.Now(), Passing: was.passing}
-		subject = v.subject(c.Members(e.Key)[0])
 		v.journal.verdicts([]ledger.Event{{
 			Kind: ledger.Down, Endpoint: e.Key, Registry: subject.Registry, Region: subject.Region, DecidedAt: v.o.Now(), EffectiveAt: was.since,
 			By: "portolan", Why: "was down when its probe was changed",
 		}}, nil)
 	}
+}
+
+// beforeReload returns what finds the endpoint that was out and watched the replicas of one
+// that is new, given by its number; nil if there is none.
+func (v *Availability) beforeReload(old *Configuration) func(number int) *endpoint {
+	c := v.current.Compiled
+	renamed := pairedRegistries(old.Compiled, c)
+	return func(number int) *endpoint {
+		key := c.Endpoints[number].Key
+		if old.Compiled.EndpointIndex(key) >= 0 {
+			return nil
+		}
+		subject := v.subject(c.Members(key)[0])
+		if key, ok := renamed[subject.Registry]; ok {
+			subject.Registry = key
+		}
+		m, ok := memberOf(old.Compiled, subject)
+		if !ok {
+			return nil
+		}
+		if before := old.Compiled.EndpointOf(m); before >= 0 {
+			return v.out[old.Compiled.Endpoints[before].Key]
+		}
+		return nil
+	}
+}
+
+// beforeStart is beforeReload for a process that has just begun: all that it knows is one
+// replica that each verdict was for.
+func (v *Availability) beforeStart() func(number int) *endpoint {
+	c := v.current.Compiled
+	heirs := make(map[int]*endpoint)
+	for key, e := range v.out {
+		if c.EndpointIndex(key) >= 0 {
+			continue
+		}
+		if m, ok := v.member(e.subject); ok {
+			if heir := c.EndpointOf(m); heir >= 0 {
+				heirs[heir] = e
+			}
+		}
+	}
+	return func(number int) *endpoint { return heirs[number] }
 }
 
 // pairedRegistries gives the key that a registry had before by the one it has now,

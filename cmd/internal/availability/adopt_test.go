@@ -12,13 +12,21 @@ import (
 )
 
 // A replica that is down stays so when its probe is another one, for which health knows
-// nothing; and what is no longer probed at all is forgotten.
+// nothing, be it changed by a reload or between two processes, as it is for all by a version
+// that tells probes apart in another way; and what is no longer probed at all is forgotten.
 func TestDownIsInherited(t *testing.T) {
+	t.Run("reload", func(t *testing.T) { testDownIsInherited(t, (*rig).serve) })
+	t.Run("restart", func(t *testing.T) { testDownIsInherited(t, func(r *rig, text string) { r.restart(text, 0) }) })
+}
+
+func testDownIsInherited(t *testing.T, change func(*rig, string)) {
+	t.Helper()
 	needTable(t)
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, base, nil)
 		r.down("westus")
-		r.serve(strings.Replace(base, "interval: 5s", "interval: 7s", 1))
+		synctest.Wait()
+		change(r, strings.Replace(base, "interval: 5s", "interval: 7s", 1))
 		r.want("eastus", decide.Nearest)
 		var down []string
 		for _, e := range r.monitor.endpoints {

@@ -113,6 +113,8 @@ type Availability struct {
 // endpoint is one that health has taken out.
 type endpoint struct {
 	since time.Time // it went down
+	// subject is one of the replicas that it watches.
+	subject ledger.Subject
 	// passing is set while it works, parked once it has recovered and waits for an
 	// operator, returning while its return waits for the disk.
 	passing, parked, returning bool

@@ -16,7 +16,7 @@ import (
 func (v *Availability) restore(st *ledger.State) {
 	for key, h := range st.Health {
 		if h.Down != nil {
-			v.out[key] = &endpoint{since: counts(h.Down), passing: h.Passing, noted: h.Passing}
+			v.out[key] = &endpoint{since: counts(h.Down), subject: h.Down.Subject(), passing: h.Passing, noted: h.Passing}
 			v.reasons.health(key, v.downSince(counts(h.Down), h.Down.Why))
 		}
 	}

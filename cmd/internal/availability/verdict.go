@@ -37,15 +37,15 @@ func (v *Availability) Changed(changes []health.Change) {
 
 // wentDown publishes that an endpoint is down, and queues the verdict. v.mu is held.
 func (v *Availability) wentDown(c health.Change, members []compile.Member, zones map[uint32]bool) {
-	v.take(c.Endpoint, c.At, v.downSince(c.At, c.Reason))
+	v.take(c.Endpoint, c.At, v.subject(members[0]), v.downSince(c.At, c.Reason))
 	v.journal.verdicts([]ledger.Event{v.verdict(ledger.Down, c, members)}, nil) // before what follows from it
 	v.flipAll(members, false, zones)
 	v.logChange("replica is down", c, members)
 }
 
 // take makes an endpoint one that is out. v.mu is held.
-func (v *Availability) take(key string, since time.Time, why reason) {
-	e := &endpoint{since: since}
+func (v *Availability) take(key string, since time.Time, of ledger.Subject, why reason) {
+	e := &endpoint{since: since, subject: of}
 	v.out[key] = e
 	if i := v.current.Compiled.EndpointIndex(key); i >= 0 {
 		v.outAt[i] = e
@@ -169,7 +169,7 @@ func (v *Availability) Inherit(events []ledger.Event) {
 			continue
 		}
 		v.monitor.TakeDown(e.Endpoint, e.DecidedAt, e.Flaps)
-		v.take(e.Endpoint, e.DecidedAt, v.downSince(e.DecidedAt, e.Why))
+		v.take(e.Endpoint, e.DecidedAt, v.subject(members[0]), v.downSince(e.DecidedAt, e.Why))
 		v.flipAll(members, false, zones)
 		v.journal.verdicts([]ledger.Event{e}, nil)
 	}
