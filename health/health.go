@@ -66,13 +66,14 @@ type Check struct {
 	// same key, cadence and thresholds are probed once, however many endpoints
 	// have them; a later Set that has the key again goes on from what is known.
 	Key string
-	// Name is what an operator reads: "registry 192.0.2.10:443".
-	Name     string
-	Prober   Prober
-	Interval time.Duration // from start to start
-	Timeout  time.Duration
-	Fall     int // failures in a row after which the check is down
-	Rise     int // passes in a row after which it is up
+	// Name is what an operator reads: "registry 192.0.2.10:443", and Address the last part
+	// of it: what is dialed.
+	Name, Address string
+	Prober        Prober
+	Interval      time.Duration // from start to start
+	Timeout       time.Duration
+	Fall          int // failures in a row after which the check is down
+	Rise          int // passes in a row after which it is up
 }
 
 // Endpoint is what goes up and down: a replica.

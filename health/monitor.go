@@ -37,6 +37,9 @@ type Options struct {
 	// OnChange, and before it. May be nil.
 	OnSelf  func(SelfStatus)
 	OnSight func([]Sight)
+	// OnParts is told which checks of an endpoint with several are out, whenever that
+	// changes. It is called like OnChange, and after it. May be nil.
+	OnParts func([]Parts)
 }
 
 // Monitor probes the checks of endpoints and keeps their states. Its methods may
@@ -54,9 +57,10 @@ type Monitor struct {
 	checks    map[checkID]*check
 	shortest  time.Duration         // interval of any check, 0 without one
 	recalled  map[string]checkState // of the process before, until the first Set
-	changes   []Change              // not yet delivered, oldest first, like the two below
+	changes   []Change              // not yet delivered, oldest first, like the three below
 	selves    []SelfStatus
 	sights    []Sight
+	parts     []Parts
 	agenda    agenda    // all checks but those in ready
 	ready     []*check  // due, waiting for a slot, in the order they became due
 	asleep    time.Time // when the schedule looks again by itself
@@ -73,6 +77,7 @@ type endpoint struct {
 	checks []*check
 	state  endpointState
 	unseen time.Time // as in Status
+	parts  Parts     // as told last
 }
 
 // NewMonitor returns a Monitor without endpoints that does not probe yet.
@@ -113,8 +118,8 @@ func (m *Monitor) deliver(ended <-chan struct{}) {
 			last = true
 		}
 		m.mu.Lock()
-		changes, selves, sights := m.changes, m.selves, m.sights
-		m.changes, m.selves, m.sights = nil, nil, nil
+		changes, selves, sights, parts := m.changes, m.selves, m.sights, m.parts
+		m.changes, m.selves, m.sights, m.parts = nil, nil, nil, nil
 		m.mu.Unlock()
 		for _, s := range selves {
 			if m.opts.OnSelf != nil {
@@ -127,6 +132,9 @@ func (m *Monitor) deliver(ended <-chan struct{}) {
 		if len(changes) > 0 && m.opts.OnChange != nil {
 			m.opts.OnChange(changes)
 		}
+		if len(parts) > 0 {
+			m.opts.OnParts(parts)
+		}
 	}
 }
 
@@ -134,6 +142,7 @@ func (m *Monitor) deliver(ended <-chan struct{}) {
 // one of them or a new set.
 func (m *Monitor) judgeLocked(e *endpoint, now time.Time, why cause) {
 	m.lookLocked(e)
+	m.partsLocked(e, now)
 	var v view
 	var last *check
 	for _, c := range e.checks {
@@ -229,10 +238,14 @@ func (e *endpoint) status() Status {
 		EligibleAt: e.state.eligibleAt, Flaps: e.state.flaps, UnseenSince: e.unseen,
 		Checks: make([]CheckStatus, 0, len(e.checks)),
 	}
-	for _, c := range e.checks {
-		s.Checks = append(s.Checks, c.status())
-		if c.state.lastAt.After(s.LastAt) {
-			s.Last, s.LastAt = c.state.last, c.state.lastAt
+	for i, c := range e.checks {
+		st := c.status()
+		st.Out = i < 32 && e.parts.Out>>i&1 == 1
+		s.Checks = append(s.Checks, st)
+		// Of several, what is wrong with one of them says more than what is well.
+		worse := st.Last.Verdict == Fail && s.Last.Verdict != Fail
+		if same := (st.Last.Verdict == Fail) == (s.Last.Verdict == Fail); !st.LastAt.IsZero() && (s.LastAt.IsZero() || worse || same && st.LastAt.After(s.LastAt)) {
+			s.Last, s.LastAt = st.Last, st.LastAt
 		}
 	}
 	return s
@@ -240,7 +253,7 @@ func (e *endpoint) status() Status {
 
 func (c *check) status() CheckStatus {
 	return CheckStatus{
-		Key: c.spec.Key, Name: c.spec.Name, State: c.state.state, Since: c.state.since,
+		Key: c.spec.Key, Name: c.spec.Name, Address: c.spec.Address, State: c.state.state, Since: c.state.since,
 		Last: c.state.last, LastAt: c.state.lastAt,
 		Passes: c.state.passes, Fails: c.state.fails, NextAt: c.due,
 	}

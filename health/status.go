@@ -51,18 +51,20 @@ type Status struct {
 	// anything, each for as many probes as take it down; zero while one of them sees.
 	// State stands as it was then, however long that lasts.
 	UnseenSince time.Time
-	Last        Result    // the newest result of any of its checks
+	Last        Result    // the newest result of its checks, of those that fail if any does
 	LastAt      time.Time // when that came; zero if none did
 	Checks      []CheckStatus
 }
 
 // CheckStatus is where one check stands.
 type CheckStatus struct {
-	Key, Name string
-	State     State
-	Since     time.Time // when it entered State
-	Last      Result
-	LastAt    time.Time // zero before the first result
+	Key, Name, Address string
+	State              State
+	Since              time.Time // when it entered State
+	Last               Result
+	LastAt             time.Time // zero before the first result
+	// Out is as in [Parts].
+	Out bool
 	// Passes and Fails count the results in a row; one of them is zero.
 	Passes, Fails int
 	NextAt        time.Time // when the next probe is due

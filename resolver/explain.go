@@ -2,7 +2,9 @@ package resolver
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"portolan.dev/geo"
@@ -23,6 +25,7 @@ func (p *reply) explain(node *zone.Node, z *zone.Zone, from netip.Addr, now int6
 		t := p.s.decision(int(node.Ref), from, &p.q.EDNS.ECS, now)
 		p.scope = t.Scope
 		p.appendTXT(wire.ClassIN, t.Short())
+		p.appendTXT(wire.ClassIN, shortened+"portolan explain "+strings.TrimSuffix(t.Name, ".")+" --client "+t.counted())
 		return
 	}
 	t := p.s.trace(int(node.Ref), from, &p.q.EDNS.ECS, now)
@@ -52,14 +55,23 @@ func (p *reply) whoami(z *zone.Zone, from netip.AddrPort) {
 		}
 	}
 	p.appendTXT(wire.ClassIN, "subnet "+subnet)
-	counted := from.Addr()
-	if c.subnet {
-		counted = prefixOf(e).Addr()
+	// Names and prefixes of networks, and what the location data say, are not for strangers.
+	if p.s.allowed(from.Addr()) {
+		counted := from.Addr()
+		if c.subnet {
+			counted = prefixOf(e).Addr()
+		}
+		place := p.s.Places.Describe(counted)
+		p.appendTXT(wire.ClassIN, "place "+placeText(place, p.s.siteName(place)))
+	} else {
+		p.appendTXT(wire.ClassIN, shortened+"portolan geo lookup "+from.Addr().String()+" -c FILE")
 	}
-	place := p.s.Places.Describe(counted)
-	p.appendTXT(wire.ClassIN, "place "+placeText(place, p.s.siteName(place)))
 	p.appendTXT(wire.ClassIN, "node "+p.s.Identity)
 }
+
+// shortened tells who is not in diagnostics.allow that there is more, and stands before the
+// command that gives it.
+const shortened = "shortened: not in diagnostics.allow; on the name server, all of it: "
 
 // allowed reports whether an asker gets the full form.
 func (s *Snapshot) allowed(from netip.Addr) bool {
@@ -87,6 +99,14 @@ func (t *Trace) Short() string {
 		" scope=/" + strconv.Itoa(int(t.Scope)) + " node=" + t.Node + " serial=" + strconv.FormatUint(uint64(t.Serial), 10)
 }
 
+// counted is what counted of the client's addresses, as a command line takes it.
+func (t *Trace) counted() string {
+	if t.BySubnet {
+		return t.Subnet.String()
+	}
+	return t.Asker.String()
+}
+
 // Lines is the full form, one fact a line, each below 255 octets unless a name
 // or reason in it is very long. Every line begins with what it speaks of, because
 // a resolver may reorder them.
@@ -98,6 +118,8 @@ func (t *Trace) Lines() []string {
 	}
 	lines = append(lines, "answer "+replica+" ("+t.Outcome.String()+") ttl "+strconv.FormatUint(uint64(t.TTL), 10)+
 		" scope /"+strconv.Itoa(int(t.Scope)))
+	lines = append(lines, addressLines("addresses", t.Addresses)...)
+	lines = append(lines, addressLines("dead, left out", t.LeftOut)...)
 	if t.HeldFrom != "" {
 		lines = append(lines, "hold until "+time.Unix(int64(t.HeldUntil), 0).UTC().Format(time.RFC3339)+" instead of "+t.HeldFrom)
 	}
@@ -113,6 +135,21 @@ func (t *Trace) Lines() []string {
 	}
 	return append(lines, "node "+t.Node+" generation "+strconv.FormatUint(t.Generation, 10)+
 		" serial "+strconv.FormatUint(uint64(t.Serial), 10))
+}
+
+// perLine is how many addresses of any family fit into a line.
+const perLine = 5
+
+// addressLines lists addresses behind a word, in as many lines as it takes.
+func addressLines(what string, addrs []netip.Addr) (lines []string) {
+	for chunk := range slices.Chunk(addrs, perLine) {
+		line := []byte(what)
+		for _, a := range chunk {
+			line = a.AppendTo(append(line, ' '))
+		}
+		lines = append(lines, string(line))
+	}
+	return lines
 }
 
 func (c *Candidate) text() string {

@@ -194,6 +194,11 @@ func (s *Snapshot) addresses(r *Replica) (ipv4, ipv6 part, ready bool) {
 		}
 		return part{a.IPv4, uint16(a.IPv4Count)}, part{a.IPv6, uint16(a.IPv6Count)}, true
 	}
+	if r.Living != 0 {
+		if a := s.Living[r.Living-1].Load(); a != nil {
+			return part{a.IPv4, uint16(a.IPv4Count)}, part{a.IPv6, uint16(a.IPv6Count)}, true
+		}
+	}
 	at := r.Body + uint32(r.Alias)
 	mid := at + uint32(r.IPv4)
 	return part{s.Bodies[at:mid], uint16(r.IPv4Count)}, part{s.Bodies[mid : mid+uint32(r.IPv6)], uint16(r.IPv6Count)}, true

@@ -3,6 +3,7 @@ package resolver_test
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"strings"
 	"testing"
 
@@ -300,16 +301,34 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// Strangers get one line that gives away no other replica.
+// Strangers get what gives away no other replica, and where the rest is.
 func TestExplainShortForm(t *testing.T) {
 	s := newServer(t, strings.Replace(contoso, "allow: [127.0.0.0/8]", "allow: [192.0.2.0/24]", 1))
 	got := s.q("_explain.myregistry.example.io.", dns.TypeTXT, atlanta)
-	if len(got.Answer) != 1 {
+	if len(got.Answer) != 2 {
 		t.Fatalf("%v", got)
+	}
+	if rest := got.Answer[1].(*dns.TXT).Txt[0]; !strings.HasPrefix(rest, "shortened: ") || !strings.HasSuffix(rest, "portolan explain myregistry.example.io --client 130.207.0.0/24") {
+		t.Errorf("%s", rest)
 	}
 	text := got.Answer[0].(*dns.TXT).Txt[0]
 	if !strings.HasPrefix(text, "replica=eastus reason=nearest client=subnet scope=/") || strings.Contains(text, "westus ") {
 		t.Errorf("%s", text)
+	}
+}
+
+// Nor are strangers told the names and prefixes of networks.
+func TestWhoamiShortForm(t *testing.T) {
+	s := newServer(t, strings.NewReplacer(
+		"allow: [127.0.0.0/8]", "allow: [192.0.2.0/24]",
+		"  networks:\n", "  networks:\n    secret-lab: {prefixes: [145.18.0.0/23, 127.0.0.0/8], region: eastus}\n").Replace(contoso))
+	var got []string
+	for _, rr := range s.q("_whoami.example.io.", dns.TypeTXT, amsterdam).Answer {
+		got = append(got, rr.(*dns.TXT).Txt...)
+	}
+	want := []string{`resolver 127.0.0.1`, `subnet 145.18.0.0/24`, `shortened: not in diagnostics.allow; on the name server, all of it: portolan geo lookup 127.0.0.1 -c FILE`, `node ns1.test`}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
 	}
 }
 

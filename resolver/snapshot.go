@@ -13,7 +13,7 @@ import (
 )
 
 // Snapshot is one compiled state of the world. resolver/compile fills it; after
-// [Resolver.Swap] only Live, Serials and Resolved change, by atomics.
+// [Resolver.Swap] only Live, Serials, Resolved and Living change, by atomics.
 type Snapshot struct {
 	// Generation counts the snapshots of this process, from 1.
 	Generation uint64
@@ -36,6 +36,9 @@ type Snapshot struct {
 	// Resolved holds the addresses of replicas that are known by a target host
 	// name where addresses must be answered; nil until first resolved.
 	Resolved []atomic.Pointer[Addresses]
+	// Living holds what is left of the addresses of replicas of which some are dead and
+	// others live; nil for a replica all of whose addresses are answered.
+	Living []atomic.Pointer[Addresses]
 
 	// Holds is the activity table, shared by all snapshots of a process; nil when
 	// no registry holds clients.
@@ -122,13 +125,16 @@ type Replica struct {
 	// Resolved is 1 + the index in Snapshot.Resolved of what stands in for the
 	// address parts; 0 for a replica with addresses of its own.
 	Resolved uint32
+	// Living is 1 + the index in Snapshot.Living of what stands in for the address parts
+	// while some of the addresses are dead; 0 for a replica that is answered whole.
+	Living uint32
 	// Slot is where answers with this replica are counted; it stays the same
 	// over reloads.
 	Slot uint32
 }
 
-// Addresses are the packed address records of a resolved target, owned by the
-// question's name. Immutable.
+// Addresses are packed address records that stand in for those of a replica: of a resolved
+// target, owned by the question's name, or what is left of the replica's own. Immutable.
 type Addresses struct {
 	IPv4, IPv6           []byte
 	IPv4Count, IPv6Count uint8
@@ -137,6 +143,8 @@ type Addresses struct {
 	// addresses are kept.
 	From      []netip.Addr
 	At, Until time.Time
+	// LeftOut lists the addresses that are not among them because they are dead.
+	LeftOut []netip.Addr
 }
 
 // staleAfter is how long past Until addresses are not called stale yet: resolving

@@ -32,7 +32,10 @@ type Trace struct {
 	Outcome decide.Outcome
 	// Region is the label of the chosen replica's region; empty for none.
 	Region string
-	TTL    uint32 // seconds
+	// Addresses are those that the answer leads to, LeftOut those of the replica that are
+	// left out because they are dead. Both are empty where a host name is answered.
+	Addresses, LeftOut []netip.Addr
+	TTL                uint32 // seconds
 	// Key is the client's unit in the activity table.
 	Key decide.Key
 	// HeldUntil is when the hold ends unless it is renewed, in Unix seconds by the wall
@@ -47,6 +50,30 @@ type Trace struct {
 	Node       string
 	Generation uint64
 	Serial     uint32
+
+	region uint8 // the number of Region
+}
+
+// given returns the addresses that the global name answers for a replica, and those that
+// it leaves out.
+func (s *Snapshot) given(r *Replica) (addrs, leftOut []netip.Addr) {
+	ipv4, ipv6, _ := s.addresses(r)
+	for _, f := range []struct {
+		part
+		octets int
+	}{{ipv4, 4}, {ipv6, 16}} {
+		for i := range int(f.count) { // the records of a family have one length, and end with the address
+			end := (i + 1) * len(f.records) / int(f.count)
+			addr, _ := netip.AddrFromSlice(f.records[end-f.octets : end])
+			addrs = append(addrs, addr)
+		}
+	}
+	if r.Living != 0 {
+		if a := s.Living[r.Living-1].Load(); a != nil {
+			leftOut = a.LeftOut
+		}
+	}
+	return addrs, leftOut
 }
 
 // Candidate is one replica as a decision saw it.
@@ -91,6 +118,9 @@ func (s *Snapshot) trace(registry int, asker netip.Addr, e *wire.ECS, now int64)
 	t.Site = s.siteName(t.Place)
 	t.Client = unit(t.Place.Lookup)
 	r, masks := &s.Registries[registry], s.Live[registry].Masks()
+	if t.Outcome <= decide.Held {
+		t.Addresses, t.LeftOut = s.given(s.replica(r, t.region))
+	}
 	for _, ranked := range t.Place.Ranking {
 		if r.Configured.Has(uint8(ranked.Region)) {
 			t.Candidates = append(t.Candidates, s.candidate(registry, ranked, masks, now))
@@ -134,7 +164,7 @@ func (s *Snapshot) decision(registry int, asker netip.Addr, e *wire.ECS, now int
 		Node: s.Identity, Generation: s.Generation, Serial: s.Serials[r.Zone].Load(),
 	}
 	if outcome <= decide.Held {
-		t.Region = s.Regions[region].Label
+		t.Region, t.region = s.Regions[region].Label, region
 	}
 	if outcome == decide.Held {
 		t.HeldUntil, t.HeldFrom = uint32(s.Wall.seconds(int64(hold.Until))), s.Regions[nearest].Label

@@ -86,6 +86,7 @@ type Result struct {
 	Routed []decide.Mask
 
 	watches watches
+	several []several // by replica number
 	// byNumber is 1 + the number in the snapshot of a registry by its stable number; 0
 	// for one that is gone.
 	byNumber []uint32
@@ -287,6 +288,7 @@ func (b *builder) finish() error {
 		b.result.byNumber[n] = uint32(i) + 1
 	}
 	s.Resolved = make([]atomic.Pointer[resolver.Addresses], len(b.result.Targets))
+	s.Living = make([]atomic.Pointer[resolver.Addresses], len(b.result.several))
 	s.Serials = make([]atomic.Uint32, len(s.Names.Zones()))
 	for i, z := range s.Names.Zones() {
 		last := previousSerial(b.o.Previous, z.Apex)

@@ -90,6 +90,9 @@ func (b *builder) packGlobal(o *owners, r *config.Registry, replica *config.Repl
 	if err := b.packParts(o.global, wire.RR{Owner: owner, Class: wire.ClassIN, TTL: ttl}, addrs, &out); err != nil {
 		return fmt.Errorf("region %s: %w", replica.Region, err)
 	}
+	if out.IPv4Count > 1 || out.IPv6Count > 1 {
+		b.severalAddresses(replica, &out)
+	}
 	b.s.Replicas = append(b.s.Replicas, out)
 	return nil
 }

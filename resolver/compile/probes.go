@@ -183,7 +183,7 @@ func (p *probeSet) check(s *setting, r *config.Registry, address string) (health
 	}
 	c := s.probe
 	return health.Check{
-		Key: key, Name: c.Name + " " + address, Prober: prober,
+		Key: key, Name: c.Name + " " + address, Address: address, Prober: prober,
 		Interval: c.Interval, Timeout: c.Timeout, Fall: c.Fall, Rise: c.Rise,
 	}, nil
 }

@@ -25,6 +25,10 @@ type Explanation struct {
 	Serial     uint32      `json:"serial"`
 	// Lines is the same in the words of the _explain record.
 	Lines []string `json:"lines"`
+	// Addresses are those that the answer leads to, LeftOut those of the replica that are
+	// left out because they are dead. Both are empty where a host name is answered.
+	Addresses []string `json:"addresses,omitempty"`
+	LeftOut   []string `json:"left_out,omitempty"`
 	// HeldUntil is when the hold ends unless renewed, HeldFrom the region that
 	// would answer without it.
 	HeldUntil *time.Time `json:"held_until,omitempty"`
@@ -157,6 +161,8 @@ type ReplicaStatus struct {
 	// OldAddressesUntil is when caches let go of addresses that the replica had before
 	// they were changed; nil if they have none.
 	OldAddressesUntil *time.Time `json:"old_addresses_until,omitempty"`
+	// Addresses are those of a replica with several, each of which is probed by itself.
+	Addresses []AddressStatus `json:"addresses,omitempty"`
 	// Target is the host name that the replica's addresses come from; nil where none
 	// are resolved.
 	Target *TargetStatus `json:"target,omitempty"`
@@ -165,6 +171,19 @@ type ReplicaStatus struct {
 	// Share1m and Share10m are its parts of the registry's answers, 0 to 1.
 	Share1m  float64 `json:"share_1m"`
 	Share10m float64 `json:"share_10m"`
+}
+
+// AddressStatus is one address of a replica as health sees it.
+type AddressStatus struct {
+	// Address is what is dialed: address and port.
+	Address string `json:"address"`
+	// State is unknown, up or down.
+	State string     `json:"state"`
+	Since *time.Time `json:"since,omitempty"`
+	Last  string     `json:"last,omitempty"`
+	// LeftOut says that the global name does not answer it: it is dead, or has not worked
+	// for long enough since, and another one of its family is answered.
+	LeftOut bool `json:"left_out"`
 }
 
 // TargetStatus is what a target host name resolved to.

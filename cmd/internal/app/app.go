@@ -199,7 +199,7 @@ func (a *App) wire(w *World, left *activity.Left) error {
 	a.monitor = health.NewMonitor(health.Options{
 		Now: a.o.Now, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), //nolint:gosec // spreads probes
 		OnChange: func(changes []health.Change) { a.availability.Changed(changes) }, OnResult: a.metrics.probed,
-		OnSelf: a.impaired, OnSight: a.sighted,
+		OnSelf: a.impaired, OnSight: a.sighted, OnParts: func(parts []health.Parts) { a.availability.Parted(parts) },
 	})
 	a.record.seq.Store(state.Seq)
 	recent := a.recentEvents(ctx, w)

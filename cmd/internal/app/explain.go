@@ -40,6 +40,7 @@ func Explain(s *resolver.Snapshot, registry string, asker netip.Addr, subnet net
 		},
 		Node: t.Node, Generation: t.Generation, Serial: t.Serial, Lines: t.Lines(),
 	}
+	e.Addresses, e.LeftOut = texts(t.Addresses), texts(t.LeftOut)
 	if t.HeldUntil != 0 {
 		until := time.Unix(int64(t.HeldUntil), 0).UTC()
 		e.HeldUntil, e.HeldFrom = &until, t.HeldFrom
@@ -54,4 +55,13 @@ func Explain(s *resolver.Snapshot, registry string, asker netip.Addr, subnet net
 		e.Candidates = append(e.Candidates, admin.Candidate(c))
 	}
 	return e, nil
+}
+
+// texts writes addresses.
+func texts(addrs []netip.Addr) []string {
+	out := make([]string, 0, len(addrs))
+	for _, a := range addrs {
+		out = append(out, a.String())
+	}
+	return out
 }

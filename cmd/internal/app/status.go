@@ -2,6 +2,8 @@ package app
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"portolan.dev/cmd/internal/admin"
@@ -68,6 +70,25 @@ func noHolds(w *World, registry int, wanted bool) string {
 	return severalServers
 }
 
+// addressStatuses describes the addresses of a replica that has several; nil for any other.
+func (a *App) addressStatuses(c *compile.Result, m compile.Member, st *health.Status) []admin.AddressStatus {
+	if len(st.Checks) < 2 {
+		return nil
+	}
+	leftOut := c.LeftOut(m)
+	out := make([]admin.AddressStatus, 0, len(st.Checks))
+	for i := range st.Checks {
+		check := &st.Checks[i]
+		s := admin.AddressStatus{Address: check.Address, State: check.State.String(), Since: optional(check.Since), Last: check.Last.Detail}
+		if ap, err := netip.ParseAddrPort(check.Address); err == nil {
+			s.LeftOut = slices.Contains(leftOut, ap.Addr())
+		}
+		a.clock.show(s.Since)
+		out = append(out, s)
+	}
+	return out
+}
+
 // replicaStatus describes one replica of c.
 func (a *App) replicaStatus(c *availability.Configuration, m compile.Member, act *clients, lately recent) admin.ReplicaStatus {
 	s := c.Compiled.Snapshot
@@ -87,6 +108,7 @@ func (a *App) replicaStatus(c *availability.Configuration, m compile.Member, act
 			rs.EligibleAt = optional(st.EligibleAt)
 		}
 		a.clock.show(rs.Since, rs.EligibleAt, rs.UnseenSince)
+		rs.Addresses = a.addressStatuses(c.Compiled, m, &st)
 	}
 	first, n := s.Replicas[r.First].Slot, uint32(r.Configured.Count())
 	slot := s.Replicas[s.ReplicaNumber(m.Registry, m.Region)].Slot

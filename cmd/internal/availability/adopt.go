@@ -35,6 +35,7 @@ func (v *Availability) Adopt(c *Configuration, unresolved []compile.Member, swap
 	for registry := range v.concerned() {
 		v.set(registry)
 	}
+	v.carryParts()
 	for subject := range v.overrides {
 		if m, ok := v.member(subject); ok {
 			v.deadline(m)

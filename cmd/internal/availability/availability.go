@@ -106,6 +106,8 @@ type Availability struct {
 	overrides map[ledger.Subject]*override
 	// outages holds the registries of which all replicas are, or were, down.
 	outages map[int]*outage
+	// parts holds the endpoints some of whose addresses are dead, by key.
+	parts map[string]part
 	// recent is what the ledger tells of the last hour, for the first configuration.
 	recent []ledger.Event
 }
@@ -129,7 +131,7 @@ func New(o Options, m Monitor, state ledger.State, recent []ledger.Event) *Avail
 	v := &Availability{
 		o: o, monitor: m, journal: newJournal(o),
 		kick: make(chan struct{}, 1), saving: make(chan struct{}, 1),
-		out: make(map[string]*endpoint), overrides: make(map[ledger.Subject]*override), outages: make(map[int]*outage),
+		out: make(map[string]*endpoint), overrides: make(map[ledger.Subject]*override), outages: make(map[int]*outage), parts: make(map[string]part),
 		recent: recent,
 	}
 	v.restore(&state)

@@ -57,7 +57,28 @@ func healthText(r *admin.ReplicaStatus, now time.Time) string {
 	if r.UnseenSince != nil {
 		state += ", not seen for " + age(now.Sub(*r.UnseenSince))
 	}
-	return state + targetText(r.Target, now)
+	return state + addressesText(r.Addresses) + targetText(r.Target, now)
+}
+
+// maxShownAddresses is how many addresses of a replica one row of a table names.
+const maxShownAddresses = 3
+
+// addressesText names the addresses of a replica that are dead; "" for none.
+func addressesText(all []admin.AddressStatus) string {
+	var dead []string
+	for i := range all {
+		if all[i].State == "down" || all[i].LeftOut {
+			dead = append(dead, all[i].Address)
+		}
+	}
+	if len(dead) == 0 || len(dead) == len(all) {
+		return ""
+	}
+	text := fmt.Sprintf(", %d of %d addresses dead: ", len(dead), len(all)) + strings.Join(dead[:min(len(dead), maxShownAddresses)], ", ")
+	if len(dead) > maxShownAddresses {
+		text += ", ..."
+	}
+	return text
 }
 
 // proberText is what the prober says of itself.
