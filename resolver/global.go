@@ -85,7 +85,7 @@ func (s *Snapshot) tell(m Move) {
 // situation is what the rule of holds needs to know.
 func (s *Snapshot) situation(r *Registry, live *Availability, rank []uint8, masks decide.Masks) decide.Situation {
 	return decide.Situation{
-		Rank: rank, Masks: masks, AllDown: r.AllDown, Policy: r.Policy, Configured: r.Configured,
+		Rank: rank, Masks: masks, AllDown: r.AllDown, Policy: r.Policy, Configured: r.Configured, Missing: live.Missing(),
 		History: &live.History, Swaps: s.Swaps, Deadlines: live.Deadlines.Load(), Stable: &s.Stable, Local: &s.Local,
 	}
 }

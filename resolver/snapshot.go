@@ -165,7 +165,17 @@ type Availability struct {
 	Deadlines atomic.Pointer[decide.Deadlines]
 	// History is written with the masks and carried over reloads.
 	History decide.History
+
+	missing atomic.Uint64
 }
+
+// Missing returns the replicas of an outage of all that are still to come back: see
+// [decide.Outage.Missing].
+func (a *Availability) Missing() decide.Mask { return decide.Mask(a.missing.Load()) }
+
+// SetMissing publishes what [Availability.Missing] returns. What is added is to be there
+// before the masks say that it is down, and what is taken away after they say that it is up.
+func (a *Availability) SetMissing(m decide.Mask) { a.missing.Store(uint64(m)) }
 
 // Masks returns the masks as of now.
 func (a *Availability) Masks() decide.Masks {

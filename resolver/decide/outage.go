@@ -70,7 +70,7 @@ type Outage struct {
 	// long as none works. Unix seconds, as all here.
 	settles, ends uint32
 	// died is when members went down: kept here while it does not count as a death, for
-	// holds.
+	// holds. Of those that are members no more it is when they ceased to be.
 	died map[uint8]uint32
 	// left is when replicas went down again that had returned, until they are up by
 	// themselves: should all be down again soon, they are members of that, too.
@@ -79,6 +79,10 @@ type Outage struct {
 
 // Active reports whether there is an outage, or what is left of one.
 func (o *Outage) Active() bool { return o.begun }
+
+// Missing returns the members that are down, and whose clients are to be back there when
+// they are. It shrinks behind the masks, and grows before them.
+func (o *Outage) Missing() Mask { return o.members &^ o.returned }
 
 // Step returns the masks that follow from a condition, where was is what was published
 // last. free says that the change is no reason to hold clients. What is up in the masks
@@ -174,7 +178,7 @@ func (o *Outage) advance(st *Condition, now uint32, f Facts) bool {
 	failed := o.returned &^ st.Passing
 	o.members, o.returned = o.members&^failed, o.returned&^failed
 	for ; failed != 0; failed &= failed - 1 {
-		o.left[lowest(failed)] = now
+		o.left[lowest(failed)], o.died[lowest(failed)] = now, now
 	}
 	if o.returned == 0 && st.resort() == 0 { // what worked all along does not any more
 		o.settles, o.ends = 0, 0
@@ -187,6 +191,10 @@ func (o *Outage) advance(st *Condition, now uint32, f Facts) bool {
 	case o.settles == 0 || now < o.settles:
 		return false
 	case now >= o.ends:
+		// Now it is a death, whoever has been given another one since.
+		for lost := o.members &^ o.returned; lost != 0; lost &= lost - 1 {
+			o.died[lowest(lost)] = now
+		}
 		o.members = o.returned
 		return false
 	case st.Manual:

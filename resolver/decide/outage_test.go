@@ -129,7 +129,7 @@ func TestWhatStaysDownHasTroubleOfItsOwn(t *testing.T) {
 	w.passes(1022, 1, true)
 	w.publish(1029)
 	w.publish(1629)
-	if w.history.Down(0) != 1005 || w.history.Down(1) == 1000 {
+	if w.history.Down(0) != 1629 || w.history.Down(1) == 1000 { // whoever was held there meanwhile is not any more
 		t.Errorf("died at %d and %d", w.history.Down(0), w.history.Down(1))
 	}
 	w.passes(1700, 0, true)
@@ -288,6 +288,75 @@ func TestGoingDownHoldsNobody(t *testing.T) {
 	}
 	w.publish(1037)
 	give(1040, 0)
+}
+
+// A unit that is held is back on its replica when that is, in whatever order the replicas
+// return and whether the unit asks meanwhile or not: the outage ends no hold. One whose
+// replica stays down is moved for good.
+func TestAnOutageEndsNoHold(t *testing.T) {
+	var stable [MaxRegions]uint8
+	for i := range stable {
+		stable[i] = uint8(i)
+	}
+	for seed := range uint64(2000) {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		w := newOutageWorld(t)
+		s := &Situation{
+			Rank: []uint8{0, 1, 2}, Policy: Policy{Idle: 300, Hold: 900, Renewals: 4}, Configured: 0b111,
+			History: &w.history, Stable: &stable, Local: &stable,
+		}
+		holds := NewHolds(100)
+		give := func(now uint32) uint8 {
+			s.Masks, s.Missing = w.masks, w.o.Missing()
+			base, _ := Choose(s.Rank, w.masks, ServeNearest)
+			region, _ := holds.Serve(NewKey(1, 0, 7, 7), base, now, s)
+			return region
+		}
+		now := uint32(10_000)
+		tick := func(most int) uint32 { now += 1 + rng.Uint32N(uint32(most)); return now }
+		w.at(now, func() { w.st.Routed = 0b110 })
+		if got := give(tick(5)); got != 1 {
+			t.Fatalf("seed %d: %d while the nearest is drained", seed, got)
+		}
+		w.at(tick(20), func() { w.st.Routed = 0b111 })
+		if rng.IntN(2) == 0 && give(tick(20)) != 1 {
+			t.Fatalf("seed %d: not held", seed)
+		}
+		for _, region := range rng.Perm(3) {
+			w.down(tick(10), uint8(region))
+		}
+		stays := rng.IntN(4) // 3: none stays down
+		for _, region := range rng.Perm(3) {
+			for range rng.IntN(3) {
+				if got := give(tick(20)); w.masks.Routed&w.masks.Up != 0 && !w.masks.Up.Has(got) {
+					t.Fatalf("seed %d: given %d, which is down: %+v", seed, got, w.masks)
+				}
+			}
+			if region != stays {
+				w.passes(tick(15), uint8(region), true)
+				if next := w.o.Next(now); next > now && next-now <= longestSettle && rng.IntN(2) == 0 {
+					now = max(now, next)
+				}
+				w.publish(now)
+			}
+		}
+		now += 20
+		w.publish(now)
+		if got, want := give(tick(5)), uint8(1); stays != 1 && got != want {
+			t.Fatalf("seed %d: given %d after the outage, want %d; %d stays down", seed, got, want, stays)
+		}
+		now += 620 // longer than the members may take
+		w.publish(now)
+		if asks := rng.IntN(2) == 0; asks && give(tick(5)) != 0 && stays == 1 {
+			t.Fatalf("seed %d: not given the nearest", seed)
+		}
+		if stays == 1 {
+			w.up(tick(100), 1)
+			if got := give(tick(100)); got != 0 {
+				t.Fatalf("seed %d: given %d, which died and is back", seed, got)
+			}
+		}
+	}
 }
 
 // A drained replica that worked, and then does not, leaves the members the time to come

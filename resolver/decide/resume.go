@@ -19,6 +19,6 @@ func (s *Situation) Resume(e Entry, base uint8, now uint32) (region uint8, after
 	if s.Stable[base] == e.Region {
 		return base, e, false
 	}
-	region, held = s.resolve(&e, base, now)
+	region, held, _ = s.resolve(&e, base, now)
 	return region, e, held
 }

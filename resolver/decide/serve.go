@@ -23,6 +23,9 @@ type Situation struct {
 	Policy  Policy
 	// Configured holds the regions that can be answered at all.
 	Configured Mask
+	// Missing holds the replicas that went down in an outage of all and are still to come
+	// back: see [Outage.Missing].
+	Missing Mask
 	// History is that of the registry; there always is one.
 	History *History
 	// Swaps are the moments at which the configuration or the location data was
@@ -57,8 +60,10 @@ type Deadlines [MaxRegions]uint32
 //   - base moved away from it because an outage of all replicas ended: the same;
 //   - it lives, and base moved away from it by a voluntary change within Idle
 //     seconds after the unit was last seen: hold it there, for Hold seconds;
-//   - while no routed replica is up a hold on the one that is first goes on, and begins
-//     as above: it is first for the time of the outage only;
+//   - in an outage of all replicas, until it is over, a hold goes on, and begins as above,
+//     on a replica that is first for the time of the outage only, and on one that is
+//     still missing: the unit is given base meanwhile, and is back where it was when
+//     that replica is;
 //   - a hold whose end comes while the unit is active is renewed, up to Renewals
 //     periods in all, and not beyond the operator's deadline;
 //   - a hold on a replica that nobody wants empty goes on for as many periods again,
@@ -76,18 +81,21 @@ func (h *Holds) Serve(k Key, base uint8, now uint32, s *Situation) (region uint8
 		}
 		e := unpack(state)
 		region, held = base, false
+		away := false
 		switch {
 		case s.Stable[base] != e.Region:
-			region, held = s.resolve(&e, base, now)
-		case s.Masks.Routed&s.Masks.Up == 0:
-			_, _ = s.resolve(&e, base, now) // its hold is not over: what is first now is a last resort
+			region, held, away = s.resolve(&e, base, now)
+		case s.Masks.Routed&s.Masks.Up == 0 || s.Missing != 0:
+			_, _, _ = s.resolve(&e, base, now) // its hold is not over: what is first now is so for a while
 		default:
 			e.Until, e.Renewals = 0, 0
 		}
 		if e.Standing < Qualified || now > e.LastSeen+Keep {
-			e.Standing = b.standing(e, now, h.keep(), held)
+			e.Standing = b.standing(e, now, h.keep(), held || away)
 		}
-		e.LastSeen, e.Region = now, s.Stable[region]
+		if e.LastSeen = now; !away {
+			e.Region = s.Stable[region]
+		}
 		next := e.pack() | state&epochMask
 		if next == state {
 			return region, held
@@ -109,16 +117,20 @@ func (h *Holds) Peek(k Key, base uint8, now uint32, s *Situation) (region uint8,
 	if !ok || s.Stable[base] == e.Region {
 		return base, e, false
 	}
-	region, held = s.resolve(&e, base, now)
+	region, held, _ = s.resolve(&e, base, now)
 	return region, e, held
 }
 
-// resolve applies the rule to a unit whose replica is not base.
-func (s *Situation) resolve(e *Entry, base uint8, now uint32) (region uint8, held bool) {
+// resolve applies the rule to a unit whose replica is not base. away is set for one that
+// is given base while the replica that it is held on is missing.
+func (s *Situation) resolve(e *Entry, base uint8, now uint32) (region uint8, held, away bool) {
 	region = s.Local[e.Region]
-	if region >= MaxRegions || !s.alive(region, e.LastSeen) {
+	if region < MaxRegions {
+		away = s.Missing.Has(region) && s.Configured.Has(region) && !(s.Masks.Up | s.Masks.Candidates()).Has(region)
+	}
+	if region >= MaxRegions || !away && !s.alive(region, e.LastSeen) {
 		e.Until, e.Renewals = 0, 0
-		return base, false
+		return base, false, false
 	}
 	if e.Until == 0 {
 		if at, ok := s.movedAt(region, e.LastSeen); ok && at <= e.LastSeen+s.Policy.Idle {
@@ -138,12 +150,15 @@ func (s *Situation) resolve(e *Entry, base uint8, now uint32) (region uint8, hel
 	overtime := e.Renewals > s.Policy.Renewals
 	if e.Until == 0 || overtime && now > e.LastSeen+s.Policy.Idle || deadline != 0 && now >= deadline {
 		e.Until, e.Renewals = 0, 0
-		return base, false
+		return base, false, false
 	}
 	if deadline != 0 {
 		e.Until = min(e.Until, deadline)
 	}
-	return region, true
+	if away {
+		return base, false, true
+	}
+	return region, true, false
 }
 
 // periods is how many periods a hold on a replica may have.

@@ -55,7 +55,9 @@ func (o *override) apply(st *decide.Condition, region uint8, now time.Time) {
 // held.
 func (v *Availability) set(registry int) {
 	m, _ := v.judge(registry, v.condition(registry), decide.Masks{})
-	v.current.Compiled.Snapshot.Live[registry].Set(m)
+	live := &v.current.Compiled.Snapshot.Live[registry]
+	live.Set(m)
+	live.SetMissing(v.missing(registry))
 	v.tell(registry)
 }
 
@@ -63,11 +65,27 @@ func (v *Availability) set(registry int) {
 // v.mu is held.
 func (v *Availability) publish(registry int, zones map[uint32]bool) {
 	s := v.current.Compiled.Snapshot
-	m, free := v.judge(registry, v.condition(registry), s.Live[registry].Masks())
-	if s.Live[registry].Change(m, v.o.Now(), free) {
+	live := &s.Live[registry]
+	m, free := v.judge(registry, v.condition(registry), live.Masks())
+	missing := v.missing(registry)
+	if before := live.Missing(); before|missing != before {
+		live.SetMissing(before | missing)
+	}
+	if live.Change(m, v.o.Now(), free) {
 		zones[s.Registries[registry].Zone] = true
 	}
+	if live.Missing() != missing {
+		live.SetMissing(missing)
+	}
 	v.tell(registry)
+}
+
+// missing returns the replicas of an outage that are still to come back. v.mu is held.
+func (v *Availability) missing(registry int) decide.Mask {
+	if o := v.outages[registry]; o != nil {
+		return o.Missing()
+	}
+	return 0
 }
 
 // publishReplica publishes the registry of a replica, of which an operator has said

@@ -165,6 +165,39 @@ func TestWhatIsDownHasBeenSinceThen(t *testing.T) {
 	}
 }
 
+// What is still to come back in an outage is published with the masks, and carried over
+// restarts and reloads.
+func TestMissingIsPublished(t *testing.T) {
+	needTable(t)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, base, nil)
+		missing := func(want decide.Mask) {
+			t.Helper()
+			synctest.Wait()
+			if got := r.config.Compiled.Snapshot.Live[0].Missing(); got != want {
+				t.Errorf("missing %b, want %b", got, want)
+			}
+		}
+		r.down("eastus")
+		missing(0)
+		r.down("westus")
+		r.down("westeurope")
+		missing(0b111)
+		time.Sleep(20 * time.Second)
+		r.passes("westus", true)
+		missing(0b111)
+		time.Sleep(8 * time.Second)
+		missing(0b110)
+		r.serve(base + "# again\n")
+		missing(0b110)
+		r.restart(base, 0)
+		missing(0b110)
+		r.passes("eastus", true)
+		r.passes("westeurope", true)
+		missing(0)
+	})
+}
+
 func TestAnOperatorBringsItBackNow(t *testing.T) {
 	needTable(t)
 	synctest.Test(t, func(t *testing.T) {

@@ -184,6 +184,9 @@ func (h *holds) peek(unit uint32, rank []uint8, now moment) (replica uint8, unti
 
 // ask makes up the situation of a unit.
 func (h *holds) ask(unit uint32, rank []uint8) (base uint8, key decide.Key) {
-	h.situation.Rank, h.situation.Masks = rank, h.masks
+	h.situation.Rank, h.situation.Masks, h.situation.Missing = rank, h.masks, 0
+	if h.outage != nil {
+		h.situation.Missing = h.outage.Missing()
+	}
 	return h.base(rank), decide.NewKey(1, 0, uint64(unit), 1)
 }
