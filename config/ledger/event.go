@@ -59,6 +59,9 @@ type Event struct {
 	// that stand on the endpoint.
 	Registry string `json:"registry,omitempty"`
 	Region   string `json:"region,omitempty"`
+	// Name is the name under which the registry is served, which stays when its key in the
+	// configuration is another one; "" where that was not known.
+	Name string `json:"name,omitempty"`
 	// Endpoint is the key of a health endpoint. Down and Up only.
 	Endpoint string `json:"endpoint,omitempty"`
 
@@ -155,7 +158,7 @@ func settle(events ...*Event) error {
 
 func (e Event) check() error {
 	for _, n := range []struct{ what, s string }{
-		{"kind", string(e.Kind)}, {"registry", e.Registry}, {"region", e.Region}, {"endpoint", e.Endpoint},
+		{"kind", string(e.Kind)}, {"registry", e.Registry}, {"region", e.Region}, {"name", e.Name}, {"endpoint", e.Endpoint},
 	} {
 		if err := checkName(n.what, n.s); err != nil {
 			return fmt.Errorf("%.64q event: %w", string(e.Kind), err)

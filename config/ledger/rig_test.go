@@ -112,6 +112,9 @@ func randomEvent(r *rand.Rand, at time.Time) Event {
 		e.EffectiveAt = at.Add(15 * time.Second)
 		e.Deadline, e.Until = at.Add(time.Hour), at.Add(2*time.Hour)
 	}
+	if e.Registry != "" && r.IntN(2) == 0 {
+		e.Name = e.Registry + ".example.io."
+	}
 	if r.IntN(2) == 0 {
 		e.Ahead = time.Duration(r.Int64N(int64(2*time.Hour))) - time.Hour
 	}

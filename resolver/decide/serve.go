@@ -125,9 +125,7 @@ func (h *Holds) Peek(k Key, base uint8, now uint32, s *Situation) (region uint8,
 // is given base while the replica that it is held on is missing.
 func (s *Situation) resolve(e *Entry, base uint8, now uint32) (region uint8, held, away bool) {
 	region = s.Local[e.Region]
-	if region < MaxRegions {
-		away = s.Missing.Has(region) && s.Configured.Has(region) && !(s.Masks.Up | s.Masks.Candidates()).Has(region)
-	}
+	away = region < MaxRegions && s.Missing.Has(region) && s.Configured.Has(region) && !s.answerable(region)
 	if region >= MaxRegions || !away && !s.alive(region, e.LastSeen) {
 		e.Until, e.Renewals = 0, 0
 		return base, false, false
@@ -180,12 +178,18 @@ func (s *Situation) periods(region uint8) uint8 {
 // alive reports whether a replica can be answered now and has not died since the
 // unit was last given it.
 func (s *Situation) alive(region uint8, since uint32) bool {
-	if !s.Configured.Has(region) || !(s.Masks.Up | s.Masks.Candidates()).Has(region) {
+	if !s.Configured.Has(region) || !s.answerable(region) {
 		return false
 	}
 	// A death in the very second in which the unit was seen counts: leaving a replica
 	// that lives costs less than staying on one that died.
 	return s.History.downs[region].Load() < since
+}
+
+// answerable reports whether health lets a replica be answered, be it as one of those that
+// are all down.
+func (s *Situation) answerable(region uint8) bool {
+	return (s.Masks.Up | s.Masks.Candidates()).Has(region)
 }
 
 // movedAt returns when base first moved away from region after since: the first

@@ -1,7 +1,9 @@
 package availability
 
 import (
+	"cmp"
 	"maps"
+	"slices"
 	"time"
 
 	"portolan.dev/config/ledger"
@@ -22,7 +24,9 @@ func (v *Availability) Adopt(c *Configuration, unresolved []compile.Member, swap
 		v.unresolved[m] = true
 	}
 	if old != nil {
-		v.rename(old)
+		v.rename(v.reloadedKey(old))
+	} else {
+		v.renameRestored()
 	}
 	v.inherit(old)
 	v.monitor.Set(c.Compiled.Endpoints)
@@ -93,71 +97,144 @@ func (v *Availability) number() {
 	}
 }
 
-// rename follows registries that have another key under the same served name: what
-// operators have ordered for them is ordered for the new key from now on. v.mu is held.
-func (v *Availability) rename(old *Configuration) {
-	before, after := old.Compiled.Snapshot, v.current.Compiled.Snapshot
-	renamed := make(map[string]string)
-	for was, is := range compile.Pairs(old.Compiled, v.current.Compiled) {
-		if a, b := before.Registries[was].Key, after.Registries[is].Key; a != b {
-			renamed[a] = b
+// reloadedKey returns what gives the key under which the registry of an order is served now.
+func (v *Availability) reloadedKey(old *Configuration) func(s ledger.Subject, _ *override) string {
+	keys := otherKeys(old.Compiled, v.current.Compiled)
+	return func(s ledger.Subject, _ *override) string { return cmp.Or(keys[s.Registry], s.Registry) }
+}
+
+// otherKeys gives the keys of registries that have another one in the next configuration
+// under the same served name, by the key that they had.
+func otherKeys(old, next *compile.Result) map[string]string {
+	out := make(map[string]string)
+	for was, is := range compile.Pairs(old, next) {
+		if a, b := old.Snapshot.Registries[was].Key, next.Snapshot.Registries[is].Key; a != b {
+			out[a] = b
 		}
 	}
-	if len(renamed) == 0 {
-		return
-	}
+	return out
+}
+
+// rename follows registries that have another key under the same served name: what
+// operators have ordered for them is ordered for the new key from now on. v.mu is held.
+func (v *Availability) rename(keyOf func(ledger.Subject, *override) string) {
 	moved := make(map[ledger.Subject]*override)
+	var r renaming
+	names := make(map[string]string)
 	for s, o := range v.overrides {
-		if key, ok := renamed[s.Registry]; ok {
+		if key := keyOf(s, o); key != s.Registry {
+			names[s.Registry] = key
 			delete(v.overrides, s)
 			moved[ledger.Subject{Registry: key, Region: s.Region}] = o
 			v.reasons.orders.Delete(s)
-			v.renameOrders(s, key, o)
+			r.add(s, key, o, v.o.Now())
 		}
+	}
+	if len(moved) == 0 {
+		return
 	}
 	maps.Copy(v.overrides, moved)
+	// One write: two registries may have changed keys, and a kill must leave no half.
+	v.journal.verdicts(slices.Concat(r.ended, r.orders), func(stored []ledger.Event, err error) {
+		if err == nil {
+			v.renamed(r, stored[len(r.ended):])
+		}
+	})
+	v.o.Log.Info("orders follow registries that have another key under the same name", "keys", names)
 }
 
-// renameOrders writes the orders for a replica to the ledger as orders for the same
-// replica of a registry with another key. v.mu is held.
-func (v *Availability) renameOrders(s ledger.Subject, key string, o *override) {
-	why := "the registry was " + s.Registry + " before"
-	write := func(was *ledger.Event, to **ledger.Event, inForce bool, at time.Time) {
-		if was == nil {
+// renaming is what the ledger has to be told of orders for registries with another key.
+type renaming struct {
+	ended  []ledger.Event // for the old keys
+	orders []ledger.Event // for the new keys
+	// each is, for each of orders, where the event is to be known, and since when it is in
+	// force; nil and zero for one of which neither is so.
+	each []renamedOrder
+}
+
+type renamedOrder struct {
+	place   **ledger.Event
+	event   *ledger.Event // that is there until it is stored
+	inForce bool
+	at      time.Time
+}
+
+// add adds the orders for a replica whose registry has the given key now.
+func (r *renaming) add(s ledger.Subject, key string, o *override, now time.Time) {
+	order := func(place **ledger.Event, inForce bool, at time.Time) {
+		if *place == nil {
 			return
 		}
-		e := *was
+		e := **place
 		e.Registry = key
-		*to = &e
-		v.journal.verdicts([]ledger.Event{e}, func(stored []ledger.Event, err error) {
-			if err != nil {
-				return
-			}
-			v.mu.Lock()
-			defer v.mu.Unlock()
-			if *to == &e {
-				*to = &stored[0]
-			}
-			if inForce {
-				v.journal.verdicts([]ledger.Event{{
-					Kind: ledger.Effective, Registry: key, Region: s.Region, DecidedAt: v.o.Now(), EffectiveAt: at, By: "portolan", Why: why, Of: stored[0].Seq,
-				}}, nil)
-			}
-		})
+		*place = &e
+		r.orders, r.each = append(r.orders, e), append(r.each, renamedOrder{place, &e, inForce, at})
 	}
-	write(o.drain, &o.drain, o.inForce, o.drainAt)
-	write(o.undrain, &o.undrain, false, o.undrainAt)
+	order(&o.drain, o.inForce, o.drainAt)
+	order(&o.undrain, false, o.undrainAt)
 	if o.routing != nil {
-		v.journal.verdicts([]ledger.Event{{
-			Kind: ledger.Routing, Registry: key, Region: s.Region, DecidedAt: v.o.Now(), By: o.routingBy, Why: why, Routing: o.routing,
-		}}, nil)
+		r.orders = append(r.orders, ledger.Event{
+			Kind: ledger.Routing, Registry: key, Region: s.Region, DecidedAt: now, By: o.routingBy, Why: "the registry was " + s.Registry + " before", Routing: o.routing,
+		})
+		r.each = append(r.each, renamedOrder{})
 	}
-	write(o.nextRouting, &o.nextRouting, false, o.nextAt)
-	now := v.o.Now()
-	v.journal.verdicts([]ledger.Event{
-		{Kind: ledger.Undrain, Registry: s.Registry, Region: s.Region, DecidedAt: now, By: "portolan", Why: "the registry is " + key + " now"},
-		{Kind: ledger.Routing, Registry: s.Registry, Region: s.Region, DecidedAt: now, By: "portolan", Why: "the registry is " + key + " now"},
-	}, nil)
+	order(&o.nextRouting, false, o.nextAt)
+	why := "the registry is " + key + " now"
+	r.ended = append(r.ended,
+		ledger.Event{Kind: ledger.Undrain, Registry: s.Registry, Region: s.Region, DecidedAt: now, By: "portolan", Why: why},
+		ledger.Event{Kind: ledger.Routing, Registry: s.Registry, Region: s.Region, DecidedAt: now, By: "portolan", Why: why})
+}
+
+// renamed makes known which numbers the orders have in the ledger.
+func (v *Availability) renamed(r renaming, stored []ledger.Event) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var facts []ledger.Event
+	for i := range stored {
+		e, order := &stored[i], &r.each[i]
+		if order.place != nil && *order.place == order.event {
+			*order.place = e
+		}
+		if order.inForce {
+			facts = append(facts, ledger.Event{
+				Kind: ledger.Effective, Registry: e.Registry, Region: e.Region, DecidedAt: v.o.Now(), EffectiveAt: order.at, By: "portolan", Of: e.Seq,
+			})
+		}
+	}
+	v.record(facts)
+}
+
+// renameRestored follows registries whose key was changed between two processes, by the
+// names that the ledger has beside the keys. v.mu is held.
+func (v *Availability) renameRestored() {
+	c := v.current.Compiled
+	var byName map[string]string // made when it is needed
+	keyOf := func(key, name string) string {
+		if i, ok := c.Index[key]; name == "" || ok && c.Snapshot.Registries[i].Name == name {
+			return key
+		}
+		if byName == nil {
+			byName = make(map[string]string, len(c.Snapshot.Registries))
+			for i := range c.Snapshot.Registries {
+				byName[c.Snapshot.Registries[i].Name] = c.Snapshot.Registries[i].Key
+			}
+		}
+		return cmp.Or(byName[name], key)
+	}
+	for _, e := range v.out {
+		e.subject.Registry = keyOf(e.subject.Registry, e.name)
+	}
+	for i := range v.recent {
+		v.recent[i].Registry = keyOf(v.recent[i].Registry, v.recent[i].Name)
+	}
+	v.rename(func(s ledger.Subject, o *override) string {
+		for _, e := range []*ledger.Event{o.drain, o.undrain, o.nextRouting, o.routed} {
+			if e != nil && e.Name != "" {
+				return keyOf(s.Registry, e.Name)
+			}
+		}
+		return s.Registry
+	})
 }
 
 // inherit keeps replicas down whose probe has changed, with a reload or between two
@@ -195,22 +272,25 @@ func (v *Availability) inherit(old *Configuration) {
 // that is new, given by its number; nil if there is none.
 func (v *Availability) beforeReload(old *Configuration) func(number int) *endpoint {
 	c := v.current.Compiled
-	renamed := pairedRegistries(old.Compiled, c)
+	before := make(map[string]string) // the key that a registry had
+	for was, is := range otherKeys(old.Compiled, c) {
+		before[is] = was
+	}
 	return func(number int) *endpoint {
 		key := c.Endpoints[number].Key
 		if old.Compiled.EndpointIndex(key) >= 0 {
 			return nil
 		}
 		subject := v.subject(c.Members(key)[0])
-		if key, ok := renamed[subject.Registry]; ok {
+		if key, ok := before[subject.Registry]; ok {
 			subject.Registry = key
 		}
 		m, ok := memberOf(old.Compiled, subject)
 		if !ok {
 			return nil
 		}
-		if before := old.Compiled.EndpointOf(m); before >= 0 {
-			return v.out[old.Compiled.Endpoints[before].Key]
+		if e := old.Compiled.EndpointOf(m); e >= 0 {
+			return v.out[old.Compiled.Endpoints[e].Key]
 		}
 		return nil
 	}
@@ -232,18 +312,6 @@ func (v *Availability) beforeStart() func(number int) *endpoint {
 		}
 	}
 	return func(number int) *endpoint { return heirs[number] }
-}
-
-// pairedRegistries gives the key that a registry had before by the one it has now,
-// where they differ.
-func pairedRegistries(old, next *compile.Result) map[string]string {
-	out := make(map[string]string)
-	for was, is := range compile.Pairs(old, next) {
-		if a, b := old.Snapshot.Registries[was].Key, next.Snapshot.Registries[is].Key; a != b {
-			out[b] = a
-		}
-	}
-	return out
 }
 
 // forget drops what is known of endpoints that are no longer configured, in the

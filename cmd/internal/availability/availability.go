@@ -115,8 +115,10 @@ type Availability struct {
 // endpoint is one that health has taken out.
 type endpoint struct {
 	since time.Time // it went down
-	// subject is one of the replicas that it watches.
+	// subject is one of the replicas that it watches, and name that under which its registry
+	// is served, as far as that is from the ledger.
 	subject ledger.Subject
+	name    string
 	// passing is set while it works, parked once it has recovered and waits for an
 	// operator, returning while its return waits for the disk.
 	passing, parked, returning bool
@@ -129,11 +131,12 @@ type endpoint struct {
 // before, oldest first.
 func New(o Options, m Monitor, state ledger.State, recent []ledger.Event) *Availability {
 	v := &Availability{
-		o: o, monitor: m, journal: newJournal(o),
+		o: o, monitor: m,
 		kick: make(chan struct{}, 1), saving: make(chan struct{}, 1),
 		out: make(map[string]*endpoint), overrides: make(map[ledger.Subject]*override), outages: make(map[int]*outage), parts: make(map[string]part),
 		recent: recent,
 	}
+	v.journal = newJournal(o, v.served)
 	v.restore(&state)
 	return v
 }
@@ -182,6 +185,17 @@ func (v *Availability) Pause(ctx context.Context) (resume func()) {
 // was decided before.
 func (v *Availability) Record(events ...ledger.Event) error {
 	return v.journal.order(events, false, nil)
+}
+
+// served returns the name under which the registry with a key is served; "" if there is
+// none.
+func (v *Availability) served(key string) string {
+	if c := v.reasons.current.Load(); c != nil {
+		if i, ok := c.Compiled.Index[key]; ok {
+			return c.Compiled.Snapshot.Registries[i].Name
+		}
+	}
+	return ""
 }
 
 // subjectOf names a replica as operators and the ledger do.

@@ -21,8 +21,10 @@ var errStopped = errors.New("the server stops, or another process has just taken
 // caller waits for it. While the disk stalls everything waits here, and nothing else
 // waits.
 type journal struct {
-	o    Options
-	wake chan struct{} // holds a token when there may be something to write
+	o Options
+	// named gives the name under which the registry with a key is served; "" for none.
+	named func(registry string) string
+	wake  chan struct{} // holds a token when there may be something to write
 
 	noting  sync.Mutex // one note at a time, in order
 	writing sync.Mutex // one write at a time; held over I/O, by those who write alone
@@ -48,7 +50,9 @@ type entry struct {
 	failed func()
 }
 
-func newJournal(o Options) *journal { return &journal{o: o, wake: make(chan struct{}, 1)} }
+func newJournal(o Options, named func(registry string) string) *journal {
+	return &journal{o: o, named: named, wake: make(chan struct{}, 1)}
+}
 
 // verdicts queues events that must be written. done may be nil.
 func (j *journal) verdicts(events []ledger.Event, done func([]ledger.Event, error)) {
@@ -85,6 +89,11 @@ func (j *journal) runs() bool {
 }
 
 func (j *journal) push(e *entry) (ok bool) {
+	for i := range e.events {
+		if event := &e.events[i]; event.Registry != "" && event.Name == "" {
+			event.Name = j.named(event.Registry)
+		}
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.stopped && !e.verdict {

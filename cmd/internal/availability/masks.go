@@ -160,6 +160,7 @@ type override struct {
 
 	routing     *bool // in force; nil: what the configuration says
 	routingBy   string
+	routed      *ledger.Event // the switch in force, as far as it is from the ledger
 	nextRouting *ledger.Event // decided, not in force
 	nextAt      time.Time
 }

@@ -213,33 +213,110 @@ func TestAScheduledChangeDoesNotWaitForAStalledDisk(t *testing.T) {
 	})
 }
 
+// renamedBase is base with another key for its registry, which keeps its name.
+func renamedBase() string {
+	return strings.Replace(base, "  myregistry:\n", "  other:\n    name: myregistry\n", 1)
+}
+
+// keyChanges are the ways in which a registry gets another key.
+var keyChanges = map[string]func(*rig, string){
+	"reload":  (*rig).serve,
+	"restart": func(r *rig, text string) { r.restart(text, 0) },
+	"kill": func(r *rig, text string) { // before anything of it is written
+		r.disk.fill(errFull)
+		r.restart(text, 0)
+		r.stop()
+		r.disk.fill(nil)
+		r.start(text)
+	},
+}
+
 // A registry is the same under another key: its drains stay in force, and its replicas
-// that are down stay so, also over a restart.
+// that are down stay so, be the key changed by a reload or between two processes.
 func TestAnotherKeyForARegistry(t *testing.T) {
 	needTable(t)
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, base, nil)
-		r.drain(DrainOrder{Selector: west(), By: "ann"})
-		r.down("eastus")
-		time.Sleep(time.Minute)
-		r.want("westeurope", decide.Nearest)
-		renamed := strings.Replace(base, "  myregistry:\n", "  other:\n    name: myregistry\n", 1)
-		r.serve(renamed)
-		r.want("westeurope", decide.Nearest)
-		r.restart(renamed, 0)
-		r.want("westeurope", decide.Nearest)
-		if why := r.excluded("westus"); !strings.Contains(why, "by ann") {
-			t.Errorf("%q", why)
-		}
-		if got := r.Absent(Selector{}); len(got) != 0 {
-			t.Errorf("drains that nobody ordered: %+v", got)
-		}
-		if _, _, err := r.Undrain(Selector{Registry: "other"}, "", ""); err != nil {
-			t.Error(err)
-		}
-		time.Sleep(16 * time.Second)
-		r.want("westus", decide.Nearest)
-	})
+	for name, change := range keyChanges {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, base, nil)
+				r.drain(DrainOrder{Selector: west(), By: "ann"})
+				r.down("eastus")
+				time.Sleep(time.Minute)
+				r.want("westeurope", decide.Nearest)
+				change(r, renamedBase())
+				r.want("westeurope", decide.Nearest)
+				r.restart(renamedBase(), 0)
+				r.want("westeurope", decide.Nearest)
+				if why := r.excluded("westus"); !strings.Contains(why, "by ann") {
+					t.Errorf("%q", why)
+				}
+				if got := r.Absent(Selector{}); len(got) != 0 {
+					t.Errorf("drains that nobody ordered: %+v", got)
+				}
+				if _, _, err := r.Undrain(Selector{Registry: "other"}, "", ""); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(16 * time.Second)
+				r.want("westus", decide.Nearest)
+				r.restart(renamedBase(), 0)
+				r.want("westus", decide.Nearest)
+			})
+		})
+	}
+}
+
+// So do orders that have not taken effect, and switches of routing; and two registries may
+// change keys with one another.
+func TestOrdersFollowTheName(t *testing.T) {
+	needTable(t)
+	off := false
+	for name, change := range keyChanges {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, base, nil)
+				if _, _, err := r.SetRouting(RoutingOrder{Registry: "myregistry", Region: "westus", On: &off}); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+				r.drain(DrainOrder{Selector: Selector{Region: "eastus"}})
+				time.Sleep(5 * time.Second)
+				change(r, renamedBase())
+				r.want("eastus", decide.Nearest)
+				time.Sleep(16 * time.Second)
+				r.want("westeurope", decide.Nearest)
+				r.restart(renamedBase(), 0)
+				r.want("westeurope", decide.Nearest)
+			})
+			synctest.Test(t, func(t *testing.T) {
+				const two = base + `
+  second: {zone: example.io, replicas: {westus: {addresses: [192.0.2.11]}, eastus: {addresses: [192.0.2.12]}, westeurope: {addresses: [192.0.2.13]}}}
+`
+				swapped := strings.NewReplacer("  myregistry:\n", "  second:\n    name: myregistry\n", "  second: {", "  myregistry: {name: second, ").Replace(two)
+				r := newRig(t, two, nil)
+				r.drain(DrainOrder{Selector: Selector{Registry: "myregistry", Region: "westus"}, By: "ann"})
+				r.drain(DrainOrder{Selector: Selector{Registry: "second", Region: "eastus"}, By: "bob"})
+				time.Sleep(time.Minute)
+				change(r, swapped)
+				for range 2 {
+					got := make(map[string]string)
+					c, members, err := r.Drained(Selector{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, m := range members {
+						d, _, _, _ := r.Decided(c, m)
+						s := c.Compiled.Snapshot
+						got[s.Registries[m.Registry].Name+" "+s.Regions[m.Region].Label] = d.Drain.By
+					}
+					if len(got) != 2 || got["myregistry.example.io. westus"] != "ann" || got["second.example.io. eastus"] != "bob" {
+						t.Errorf("%v", got)
+					}
+					synctest.Wait()
+					r.restart(swapped, 0)
+				}
+			})
+		})
+	}
 }
 
 func TestDrainsOfReplicasThatAreGone(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 func (v *Availability) restore(st *ledger.State) {
 	for key, h := range st.Health {
 		if h.Down != nil {
-			v.out[key] = &endpoint{since: counts(h.Down), subject: h.Down.Subject(), passing: h.Passing, noted: h.Passing}
+			v.out[key] = &endpoint{since: counts(h.Down), subject: h.Down.Subject(), name: h.Down.Name, passing: h.Passing, noted: h.Passing}
 			v.reasons.health(key, v.downSince(counts(h.Down), h.Down.Why))
 		}
 	}
@@ -27,7 +27,7 @@ func (v *Availability) restore(st *ledger.State) {
 			o.inForce = o.inForce || r.Drain.InForce
 		}
 		if r.Routing != nil {
-			o.routing, o.routingBy = r.Routing.Routing, r.Routing.By
+			o.routed, o.routing, o.routingBy = r.Routing, r.Routing.Routing, r.Routing.By
 		}
 		v.overrides[subject] = o
 	}

@@ -157,7 +157,7 @@ type effect struct {
 // orders that have, as far as the ledger knows them, and whether anything has.
 func (o *override) advance(now time.Time) (effective []effect, changed bool) {
 	if r := o.nextRouting; r != nil && !now.Before(o.nextAt) {
-		o.routing, o.routingBy, o.nextRouting = r.Routing, r.By, nil
+		o.routing, o.routingBy, o.routed, o.nextRouting = r.Routing, r.By, r, nil
 		effective = append(effective, effect{r.Seq, o.nextAt})
 	}
 	if o.drain != nil && !o.inForce && !now.Before(o.drainAt) {
