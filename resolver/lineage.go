@@ -223,11 +223,20 @@ func (l *lineage) key(s *Snapshot, r *Registry, i, j int) decide.Key {
 		if l.merged[k] != (geo.Unit{}) {
 			u = l.merged[k]
 		}
-		next := l.units[k]
-		u.Hi = (bits.RotateLeft64(u.Hi+uint64(l.until[k-1]), 29) ^ next.Hi) * 0x9e3779b97f4a7c15
-		u.Lo = (bits.RotateLeft64(u.Lo, 31) ^ next.Lo ^ u.Hi) * 0xd6e8feb86659fd93
+		u = follow(u, l.until[k-1], l.units[k])
 	}
 	return decide.NewKey(s.UnitSeed, r.Number, u.Hi, u.Lo)
+}
+
+// follow names the clients who were of unit u until a moment, and of unit next from then on.
+// Each word is mixed in by itself: networks are numbered one after the other, and so are
+// seconds, and what one has more the other may have less.
+func follow(u geo.Unit, until uint32, next geo.Unit) geo.Unit {
+	for _, word := range [...]uint64{uint64(until), next.Hi, next.Lo} {
+		u.Hi = (bits.RotateLeft64(u.Hi, 29) ^ word) * 0x9e3779b97f4a7c15
+		u.Lo = (bits.RotateLeft64(u.Lo, 31) ^ word ^ u.Hi) * 0xd6e8feb86659fd93
+	}
+	return u
 }
 
 // carried is how a client is known in the table of units.
@@ -253,7 +262,7 @@ type carried struct {
 // it is one of its new unit, like clients who were not active.
 func (l *lineage) carry(s *Snapshot, r *Registry, now uint32) carried {
 	best := carried{key: l.key(s, r, l.n, l.n)}
-	for i := range l.n {
+	for i := l.part(s, r); i < l.n; i++ {
 		switch c, ok := l.carryFrom(s, r, i, now); {
 		case !ok:
 		case !c.unsure:
@@ -263,6 +272,29 @@ func (l *lineage) carry(s *Snapshot, r *Registry, now uint32) carried {
 		}
 	}
 	return best
+}
+
+// part finds out what has become of clients of an asker where they were to be one. If nobody
+// has been answered since as one of them, they are still who they were. If those who were
+// answered were known under no earlier name, all go by what those were given: first is the
+// unit from which on names count.
+func (l *lineage) part(s *Snapshot, r *Registry) (first int) {
+	for k := 1; k < l.n; k++ {
+		if l.merged[k] == (geo.Unit{}) {
+			continue
+		}
+		since := l.until[k-1]
+		one, known := s.Holds.Get(l.key(s, r, k-1, k))
+		fresh, asked := s.Holds.Get(l.key(s, r, k, k))
+		switch {
+		case known && one.LastSeen >= since:
+		case asked && fresh.LastSeen >= since:
+			first = k
+		default:
+			l.merged[k] = geo.Unit{}
+		}
+	}
+	return first
 }
 
 // carryFrom is carry for what is known under names that began with unit i, if that

@@ -42,6 +42,9 @@ type history struct {
 	now      int64
 	parties  []party
 	died     map[string]int64
+	// together is what the clients of a resolver were given last since subnets ceased to
+	// count: they are one as long as they do not.
+	together map[netip.Addr]party
 	log      []string
 	// kept counts the answers that the model foretold.
 	kept int
@@ -51,12 +54,16 @@ type history struct {
 
 func newHistory(t *testing.T, seed uint64) *history {
 	t.Helper()
-	h := &history{t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 15)), ecs: true, now: clock.Unix(), died: make(map[string]int64)}
+	h := &history{t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 15)), ecs: true, now: clock.Unix(), died: make(map[string]int64), together: make(map[netip.Addr]party)}
 	h.networks = randomNetworks(h.rnd)
 	for i, a := range clientsAround(h.rnd, h.networks) {
 		p := party{asker: a}
-		if i%3 != 0 {
+		switch {
+		case i%3 == 0:
+		case seed%2 == 0: // with a resolver of its own
 			p = party{asker: netip.AddrFrom4([4]byte{9, byte(i >> 8), byte(i), 1}), subnet: a}
+		default: // one of a few resolvers
+			p = party{asker: netip.AddrFrom4([4]byte{9, 77, byte(i % 4), 1}), subnet: a}
 		}
 		h.parties = append(h.parties, p)
 	}
@@ -123,6 +130,7 @@ func (h *history) reconfigure() {
 	}
 	if h.rnd.IntN(5) == 0 {
 		h.ecs = !h.ecs
+		clear(h.together)
 	}
 	h.networks = withoutTwice(out)
 	h.note("configured: ecs %v, %v", h.ecs, h.networks)
@@ -205,12 +213,23 @@ func (h *history) visit(p *party) {
 	if !up.Has(uint8(slices.Index(worldRegions, got))) {
 		h.fail("%v/%v gets %s, which is down", p.asker, p.subnet, got)
 	}
+	if one, ok := h.together[p.asker]; ok && p.subnet.IsValid() && !h.ecs {
+		p.region, p.seen = one.region, one.seen
+	}
 	lives := up.Has(uint8(slices.Index(worldRegions, p.region))) && h.died[p.region] < p.seen
 	if p.seen != 0 && h.now-p.seen <= idle && lives {
 		h.kept++
 		if got != p.region {
 			h.fail("%v/%v had %s at %d and gets %s", p.asker, p.subnet, p.region, p.seen-clock.Unix(), got)
 		}
+	}
+	if !h.ecs && p.subnet.IsValid() { // the others are one with it, whatever they had
+		for i := range h.parties {
+			if q := &h.parties[i]; q.asker == p.asker && q.subnet.IsValid() {
+				q.seen = 0
+			}
+		}
+		h.together[p.asker] = party{region: got, seen: h.now}
 	}
 	p.region, p.seen = got, h.now
 }
@@ -329,7 +348,7 @@ func TestManyChanges(t *testing.T) {
 // newHistoryOf is a history that does as it is told: with networks, and nobody yet.
 func newHistoryOf(t *testing.T, networks ...network) *history {
 	t.Helper()
-	h := &history{t: t, rnd: rand.New(rand.NewPCG(1, 2)), ecs: true, now: clock.Unix(), died: make(map[string]int64), networks: networks}
+	h := &history{t: t, rnd: rand.New(rand.NewPCG(1, 2)), ecs: true, now: clock.Unix(), died: make(map[string]int64), together: make(map[netip.Addr]party), networks: networks}
 	h.take()
 	return h
 }
@@ -435,6 +454,42 @@ func TestMergedClientsAgree(t *testing.T) {
 	}
 	h.now += 4000
 	h.gives("203.7.2.1", "westeurope", "203.7.1.1", "westeurope")
+}
+
+// Clients of one resolver who were told apart by their subnets are so again, as they were,
+// when subnets did not count for a while and nobody asked: also in one site.
+func TestNobodyAskedWithoutSubnets(t *testing.T) {
+	t.Parallel()
+	h := newHistoryOf(t, site("", "westus", "203.7.1.0/24"), site("", "eastus", "203.7.2.0/24"))
+	h.gives("203.7.1.1", "westus", "203.7.2.1", "eastus")
+	h.ecs = false
+	h.now++
+	h.take()
+	h.ecs = true
+	h.networks = []network{site("all", "westeurope", "203.7.1.0/24", "203.7.2.0/24")}
+	h.now++
+	h.take()
+	h.gives("203.7.1.1", "westus", "203.7.2.1", "eastus", "203.7.1.1", "westus")
+}
+
+// A client of a site that is gone keeps what it had there, and not what others have whose
+// unit it is of now.
+func TestASiteOfPrivateAddressesGoes(t *testing.T) {
+	t.Parallel()
+	h := newHistoryOf(t, site("", "eastus", "9.9.9.0/24"), site("lab", "westus", "10.2.1.0/24"))
+	plain := func(want string) {
+		t.Helper()
+		if got := ask(t, h.w, "held", netip.MustParseAddr("9.9.9.9"), netip.Addr{}, h.now); got != want {
+			t.Errorf("the resolver's own gets %s, want %s", got, want)
+		}
+	}
+	plain("eastus")
+	h.gives("10.2.1.7", "westus")
+	h.networks = h.networks[:1] // a private network is nowhere again: its resolver counts
+	h.now++
+	h.take()
+	h.gives("10.2.1.7", "westus")
+	plain("eastus")
 }
 
 // The answer to a client that is carried costs no allocation.
