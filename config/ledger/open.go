@@ -170,7 +170,7 @@ func create(path string) error {
 func advise(path string, err error) error {
 	switch {
 	case errors.Is(err, ErrLocked), errors.Is(err, bbolterrors.ErrTimeout):
-		return fmt.Errorf("ledger %s: %w: another server uses it: stop it, or set state.dir to another folder", path, ErrLocked)
+		return fmt.Errorf("ledger %s: %w: another server uses it: stop it, or set state.dir to another folder; one that was killed has it until its disk answers", path, ErrLocked)
 	case errors.Is(err, ErrCorrupt):
 		return fmt.Errorf("ledger %s: %w; put a backup of the file back, or move it away to start with an empty one: "+
 			"then drains, routing switches, what is known to be down and the SOA serials are lost", path, err)

@@ -32,6 +32,7 @@ func (a *App) compare(old, next *World) admin.ReloadReport {
 		named         bool
 	}{
 		{"zones", zonesOf(old), zonesOf(next), true},
+		{"networks", networksOf(old), networksOf(next), true},
 		{"receivers of notifications", receiversByURL(old), receiversByURL(next), false}, // a URL may hold a secret
 	} {
 		if text := counted(part.what, part.before, part.after, part.named); text != "" {
@@ -205,6 +206,15 @@ func counted(what string, before, after map[string]string, named bool) string {
 		text += ")"
 	}
 	return text
+}
+
+func networksOf(w *World) map[string]string {
+	out := make(map[string]string, len(w.Config.Geo.Networks))
+	for i := range w.Config.Geo.Networks {
+		n := &w.Config.Geo.Networks[i]
+		out[n.Name] = fmt.Sprint(n.Prefixes, n.Region, n.Plain)
+	}
+	return out
 }
 
 func zonesOf(w *World) map[string]string {

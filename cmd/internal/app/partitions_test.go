@@ -7,10 +7,12 @@ import (
 	"hash/fnv"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"portolan.dev/cmd/internal/admin"
 	"portolan.dev/cmd/internal/app"
 	"portolan.dev/config/ledger"
 	"portolan.dev/resolver/decide"
@@ -41,7 +43,10 @@ func TestReloadCarriesUnits(t *testing.T) {
 			s := start(t, networked(c.before))
 			s.expect(t, pusher, "192.0.2.1")
 			s.write(t, networked(c.after))
-			s.reload(t)
+			report, err := s.Reload(t.Context(), admin.ReloadRequest{})
+			if err != nil || !slices.ContainsFunc(report.Changes, func(line string) bool { return strings.HasPrefix(line, "networks: ") }) {
+				t.Errorf("%+v, %v", report, err)
+			}
 			s.expect(t, pusher, "192.0.2.1")
 			e, err := s.Explain("myregistry", mustAddr("192.0.2.99"), mustPrefix(pusher))
 			if err != nil || e.Outcome != "held" || e.HeldFrom != "eastus" {
