@@ -2,6 +2,7 @@ package resolver_test
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"portolan.dev/resolver"
+	"portolan.dev/resolver/compile"
 	"portolan.dev/resolver/decide"
 )
 
@@ -145,6 +147,55 @@ func TestTargetBehindAnAlias(t *testing.T) {
 		got := s.q("myregistry.example.io.", qtype, seattle)
 		if got.Rcode != 0 || len(got.Answer) != want || want == 1 && got.Answer[0].(*dns.A).A.String() != "192.0.2.99" {
 			t.Errorf("%s, resolved: %v", dns.Type(qtype), got)
+		}
+	}
+}
+
+// While some addresses of a replica are dead the others are answered, in whatever form the
+// replica is, and an explanation says so.
+func TestLivingAddresses(t *testing.T) {
+	r := build(t, `
+server: {identity: ns1.test}
+diagnostics: {allow: [127.0.0.0/8]}
+zones: {example.io: {nameservers: {ns1: [192.0.2.53]}}}
+probes: {each: {type: tcp, port: 443}}
+registries:
+  direct: {replicas: {westus: {addresses: [192.0.2.1, "2001:db8::1", 192.0.2.2], probe: each}}}
+  alias: {regional_endpoints: enabled, replicas: {westus: {addresses: [192.0.2.3, "2001:db8::3", 192.0.2.4], probe: each}}}
+`)
+	s := serverOf(t, r.Snapshot)
+	for registry, addrs := range map[string][3]string{"direct": {"192.0.2.1", "2001:db8::1", "192.0.2.2"}, "alias": {"192.0.2.3", "2001:db8::3", "192.0.2.4"}} {
+		number, _ := r.Snapshot.FindRegistry(registry)
+		name := registry + ".example.io."
+		has := func(qtype uint16, want ...string) {
+			t.Helper()
+			var got []string
+			for _, rr := range s.q(name, qtype, "").Answer {
+				switch rr := rr.(type) {
+				case *dns.A:
+					got = append(got, rr.A.String())
+				case *dns.AAAA:
+					got = append(got, rr.AAAA.String())
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s %s: %v, want %v", registry, dns.Type(qtype), got, want)
+			}
+		}
+		has(dns.TypeA, addrs[0], addrs[2])
+		if !r.SetLiving(compile.Member{Registry: number}, 0b110) {
+			t.Fatal("not a change")
+		}
+		has(dns.TypeA, addrs[2])
+		has(dns.TypeAAAA, addrs[1])
+		lines := strings.Join(texts(s.q("_explain."+name, dns.TypeTXT, "").Answer), "\n")
+		if !strings.Contains(lines, "addresses "+addrs[2]+" "+addrs[1]) || !strings.Contains(lines, "dead, left out "+addrs[0]) {
+			t.Errorf("%s", lines)
+		}
+		r.SetLiving(compile.Member{Registry: number}, 0b111)
+		has(dns.TypeA, addrs[0], addrs[2])
+		if lines := strings.Join(texts(s.q("_explain."+name, dns.TypeTXT, "").Answer), "\n"); strings.Contains(lines, "dead") {
+			t.Errorf("%s", lines)
 		}
 	}
 }

@@ -141,7 +141,11 @@ type server struct {
 
 func newServer(tb testing.TB, text string) *server {
 	tb.Helper()
-	s := build(tb, text).Snapshot
+	return serverOf(tb, build(tb, text).Snapshot)
+}
+
+func serverOf(tb testing.TB, s *resolver.Snapshot) *server {
+	tb.Helper()
 	s.Holds = decide.NewHolds(200_000)
 	r := resolver.New(s, wire.CookieSecret{1, 2, 3})
 	r.Reserve(100)

@@ -284,10 +284,10 @@ func (l *lineage) part(s *Snapshot, r *Registry) (first int) {
 			continue
 		}
 		since := l.until[k-1]
-		one, known := s.Holds.Get(l.key(s, r, k-1, k))
+		_, known := s.Holds.Get(l.key(s, r, k-1, k)) // a name that the change has made
 		fresh, asked := s.Holds.Get(l.key(s, r, k, k))
 		switch {
-		case known && one.LastSeen >= since:
+		case known:
 		case asked && fresh.LastSeen >= since:
 			first = k
 		default:

@@ -472,6 +472,51 @@ func TestNobodyAskedWithoutSubnets(t *testing.T) {
 	h.gives("203.7.1.1", "westus", "203.7.2.1", "eastus", "203.7.1.1", "westus")
 }
 
+// So are they when subnets did not count earlier, too, and somebody asked then.
+func TestSomebodyAskedEarlierWithoutSubnets(t *testing.T) {
+	t.Parallel()
+	h := newHistoryOf(t, site("", "westus", "203.7.1.0/24"), site("", "eastus", "203.7.2.0/24"), site("", "westeurope", "9.9.9.0/24"))
+	count := func(ecs bool) {
+		h.ecs = ecs
+		h.now++
+		h.take()
+	}
+	count(false)
+	h.gives("203.7.9.1", "westeurope")
+	count(true)
+	h.now += 1000 // what was given to all of them is over
+	h.gives("203.7.1.1", "westus", "203.7.2.1", "eastus")
+	count(false)
+	h.networks = []network{site("all", "westeurope", "203.7.1.0/24", "203.7.2.0/24")}
+	count(true)
+	h.gives("203.7.1.1", "westus", "203.7.2.1", "eastus", "203.7.1.1", "westus")
+}
+
+// A client that is held on a replica that an outage still misses is given the first one
+// meanwhile, and goes back.
+func TestHeldOnAMissingReplica(t *testing.T) {
+	t.Parallel()
+	h := newHistoryOf(t, site("", "westus", "203.7.1.0/24"))
+	live := &h.s.Live[0]
+	all := live.Masks()
+	west, east := regionNumber(t, h.s, "westus"), regionNumber(t, h.s, "eastus")
+	change := func(m decide.Masks, free bool) {
+		h.now++
+		live.Change(m, time.Unix(h.now, 0), free)
+		h.now++
+	}
+	change(decide.Masks{Routed: all.Routed.With(west, false).With(regionNumber(t, h.s, "westeurope"), false), Up: all.Up}, false)
+	h.gives("203.7.1.1", "eastus")
+	change(all, false)
+	h.gives("203.7.1.1", "eastus")
+	live.SetMissing(1 << east)
+	change(decide.Masks{Routed: all.Routed, Up: all.Up.With(east, false)}, false)
+	h.gives("203.7.1.1", "westus", "203.7.1.1", "westus")
+	change(all, true)
+	live.SetMissing(0)
+	h.gives("203.7.1.1", "eastus")
+}
+
 // A client of a site that is gone keeps what it had there, and not what others have whose
 // unit it is of now.
 func TestASiteOfPrivateAddressesGoes(t *testing.T) {

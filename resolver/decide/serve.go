@@ -125,7 +125,7 @@ func (h *Holds) Peek(k Key, base uint8, now uint32, s *Situation) (region uint8,
 // is given base while the replica that it is held on is missing.
 func (s *Situation) resolve(e *Entry, base uint8, now uint32) (region uint8, held, away bool) {
 	region = s.Local[e.Region]
-	away = region < MaxRegions && s.Missing.Has(region) && s.Configured.Has(region) && !s.answerable(region)
+	away = region < MaxRegions && s.Missing.Has(region) && !s.answerable(region)
 	if region >= MaxRegions || !away && !s.alive(region, e.LastSeen) {
 		e.Until, e.Renewals = 0, 0
 		return base, false, false
