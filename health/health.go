@@ -47,6 +47,15 @@ type Result struct {
 // Certificate says how long what a target has shown is valid.
 type Certificate struct{ NotBefore, NotAfter time.Time }
 
+// soon is how long before its end a certificate should have been renewed.
+const soon = 14 * 24 * time.Hour
+
+// EndsSoon reports whether a certificate ends within two weeks, or within a quarter of its
+// life if that is less: those that live for days are renewed late.
+func (c Certificate) EndsSoon(now time.Time) bool {
+	return !c.NotAfter.IsZero() && c.NotAfter.Sub(now) < min(soon, c.NotAfter.Sub(c.NotBefore)/4)
+}
+
 // Prober looks at one target once.
 //
 // Probe must return soon after ctx is done (its deadline is the timeout of the

@@ -236,7 +236,7 @@ func (e *endpoint) status() Status {
 		Endpoint: e.key, State: e.state.state, Since: e.state.since,
 		DownAt: e.state.downAt, UpAt: e.state.upAt, Passing: e.state.passing,
 		EligibleAt: e.state.eligibleAt, Flaps: e.state.flaps, UnseenSince: e.unseen,
-		Checks: make([]CheckStatus, 0, len(e.checks)),
+		Certificate: e.certificate(), Checks: make([]CheckStatus, 0, len(e.checks)),
 	}
 	for i, c := range e.checks {
 		st := c.status()
@@ -249,6 +249,29 @@ func (e *endpoint) status() Status {
 		}
 	}
 	return s
+}
+
+// certificate returns the one that ends first.
+func (e *endpoint) certificate() (first Certificate) {
+	for _, c := range e.checks {
+		if got := c.state.certificate; first.NotAfter.IsZero() || !got.NotAfter.IsZero() && got.NotAfter.Before(first.NotAfter) {
+			first = got
+		}
+	}
+	return first
+}
+
+// Certificates returns [Status.Certificate] of the endpoints that have shown one, by key.
+func (m *Monitor) Certificates() map[string]Certificate {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make(map[string]Certificate)
+	for key, e := range m.endpoints {
+		if c := e.certificate(); !c.NotAfter.IsZero() {
+			out[key] = c
+		}
+	}
+	return out
 }
 
 func (c *check) status() CheckStatus {

@@ -35,12 +35,17 @@ type checkState struct {
 	runStart      time.Time // the first pass of the row; zero unless passes > 0
 	last          Result
 	lastAt        time.Time
-	sight         sight
+	// certificate is the last one that was shown.
+	certificate Certificate
+	sight       sight
 }
 
 // step returns the state after result r came in at now.
 func (c checkState) step(r Result, now time.Time, t thresholds) checkState {
 	c.last, c.lastAt = r, now
+	if !r.Certificate.NotAfter.IsZero() {
+		c.certificate = r.Certificate
+	}
 	if r.Verdict == Pass && c.passes > 0 && c.sight.blind(t) {
 		// Nobody has seen it work meanwhile, so that is no part of a recovery hold.
 		c.runStart = c.runStart.Add(now.Sub(c.sight.since))

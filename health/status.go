@@ -51,6 +51,9 @@ type Status struct {
 	// anything, each for as many probes as take it down; zero while one of them sees.
 	// State stands as it was then, however long that lasts.
 	UnseenSince time.Time
+	// Certificate is the one that ends first of those that its checks have seen last; the
+	// zero value for none.
+	Certificate Certificate
 	Last        Result    // the newest result of its checks, of those that fail if any does
 	LastAt      time.Time // when that came; zero if none did
 	Checks      []CheckStatus

@@ -118,7 +118,7 @@ func readResponse(from io.Reader, req *http.Request) (*response, error) {
 // target may compress it although it was not asked to (RFC 9110 section 12.5.3 only lets it
 // refuse): what is looked at is what was compressed.
 func readBody(r *http.Response) ([]byte, error) {
-	var from io.Reader = r.Body
+	var from io.Reader = r.Body // as it is, if it is coded in a way that nobody knows
 	switch coding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))); {
 	case r.Request != nil && r.Request.Method == http.MethodHead || r.ContentLength == 0:
 	case coding == "gzip" || coding == "x-gzip":
@@ -130,8 +130,6 @@ func readBody(r *http.Response) ([]byte, error) {
 			return nil, err
 		}
 		from = z
-	case coding != "" && coding != "identity":
-		return nil, fmt.Errorf("is encoded as %s, which was not asked for: only gzip is understood", coding)
 	}
 	return io.ReadAll(io.LimitReader(from, maxBody+1))
 }

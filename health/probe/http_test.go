@@ -1,6 +1,8 @@
 package probe
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/tls"
 	"crypto/x509"
 	"io"
@@ -223,5 +225,41 @@ func TestClean(t *testing.T) {
 		if got := clean(in); got != want {
 			t.Errorf("clean(%q) = %q, want %q", in, got, want)
 		}
+	}
+}
+
+// A target may compress what it was asked for plain: what is looked at is what it has
+// compressed, and no more of it than of any other body.
+func TestCompressedBodies(t *testing.T) {
+	zip := func(text string) string {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		_, _ = io.WriteString(z, text)
+		_ = z.Close()
+		return b.String()
+	}
+	for _, tt := range []struct {
+		name, coding, body string
+		spec               Spec
+		verdict            health.Verdict
+		detail             string
+	}{
+		{"matches", "gzip", zip(`{"status":"well"}`), Spec{JSON: []JSONMatch{{"status", "well"}}}, health.Pass, "200 OK"},
+		{"in other letters", " GZip ", zip("all is well"), Spec{Body: "well"}, health.Pass, "200 OK"},
+		{"does not match", "gzip", zip("ill"), Spec{Body: "well"}, health.Fail, "does not contain well"},
+		{"a bomb", "gzip", zip(strings.Repeat("x", 100<<20)), Spec{Body: "well"}, health.Fail, "the first 64 KiB of the body does not contain"},
+		{"half", "gzip", zip("all is well, all is well, all is well")[:20], Spec{Body: "well"}, health.Fail, "body"},
+		{"none", "gzip", "plain", Spec{}, health.Fail, "body"},
+		{"another coding, nobody looks", "br", "??", Spec{}, health.Pass, "200 OK"},
+		{"another coding", "br", "??", Spec{Body: "well"}, health.Fail, "does not contain well"},
+		{"no body", "gzip", "", Spec{}, health.Pass, "200 OK"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.spec.Type, tt.spec.Address = HTTP, web(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Encoding", tt.coding)
+				_, _ = io.WriteString(w, tt.body)
+			})
+			want(t, try(t, tt.spec), tt.verdict, tt.detail)
+		})
 	}
 }

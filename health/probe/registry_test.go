@@ -383,3 +383,14 @@ func TestTimeoutCoversAllSteps(t *testing.T) {
 	// The step before it has to be over in time, on a slow machine too.
 	want(t, tryFor(t, Spec{Type: Registry, Address: address, Write: repo}, 3*time.Second), health.Fail, "upload: response: timeout")
 }
+
+// A realm without a host is one on the probed host.
+func TestRelativeRealm(t *testing.T) {
+	for realm, verdict := range map[string]health.Verdict{"/token": health.Pass, "../token?x=y": health.Pass, "//127.0.0.1/token": health.Fail, "?": health.Fail} {
+		r := &standIn{auth: "bearer", user: "u", password: "p", realm: realm}
+		got := try(t, Spec{Type: Registry, Address: web(t, r.ServeHTTP), Host: "myregistry.example.io", Login: as("u", "p")})
+		if got.Verdict != verdict || (verdict == health.Pass) != strings.Contains(r.paths(), "/token") {
+			t.Errorf("%s: %+v, asked %s", realm, got, r.paths())
+		}
+	}
+}

@@ -44,7 +44,11 @@ func TestTLS(t *testing.T) {
 					detail = tt.detail
 				}
 				tt.spec.Type, tt.spec.TLS = typ, typ == Registry
-				want(t, tryFor(t, tt.spec, patience(tt.detail)), tt.verdict, detail)
+				got := tryFor(t, tt.spec, patience(tt.detail))
+				want(t, got, tt.verdict, detail)
+				if shown := got.Certificate; tt.verdict == health.Pass && (shown.NotAfter.Before(epoch) || !shown.NotBefore.Equal(epoch)) {
+					t.Errorf("%s: the certificate is valid from %v until %v", typ, shown.NotBefore, shown.NotAfter)
+				}
 			}
 		})
 	}

@@ -161,6 +161,10 @@ type ReplicaStatus struct {
 	// OldAddressesUntil is when caches let go of addresses that the replica had before
 	// they were changed; nil if they have none.
 	OldAddressesUntil *time.Time `json:"old_addresses_until,omitempty"`
+	// CertificateEnds is when the certificate ends that probes have seen, and
+	// CertificateEndsSoon that it should have been renewed.
+	CertificateEnds     *time.Time `json:"certificate_ends,omitempty"`
+	CertificateEndsSoon bool       `json:"certificate_ends_soon,omitempty"`
 	// Addresses are those of a replica with several, each of which is probed by itself.
 	Addresses []AddressStatus `json:"addresses,omitempty"`
 	// Target is the host name that the replica's addresses come from; nil where none

@@ -370,6 +370,7 @@ func (a *App) Start() {
 	a.background.Go(func() { a.given.run(ctx) })
 	a.background.Go(func() { a.keepSaving(ctx) })
 	a.background.Go(func() { a.watchFiles(ctx) })
+	a.background.Go(func() { a.watchCertificates(ctx) })
 	a.background.Go(func() { a.shares.run(ctx, a.slots.Len, func() []uint64 { return a.resolver.Totals().Answers }) })
 	a.reloading.Lock()
 	a.targets.start(ctx)

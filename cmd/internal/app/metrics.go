@@ -12,6 +12,7 @@ import (
 
 	"portolan.dev/cmd/internal/version"
 	"portolan.dev/resolver"
+	"portolan.dev/resolver/compile"
 )
 
 // maxReplicaSeries bounds the replicas that are reported one by one. Beyond it a
@@ -34,7 +35,8 @@ type metrics struct {
 	lastFailure atomic.Bool
 
 	queries, dropped, truncated, limited, answers, allDown *prometheus.Desc
-	replicaUp, replicaRouted, generation, names            *prometheus.Desc
+	replicaUp, replicaRouted, certificateEnds              *prometheus.Desc
+	generation, names                                      *prometheus.Desc
 	serial, geoBuilt, geoRanges                            *prometheus.Desc
 	tcpOpen, tcpTotal, tcpRefused, probeLate               *prometheus.Desc
 	ledgerOK, notifyDeliveries, notifyQueue                *prometheus.Desc
@@ -63,22 +65,23 @@ func newMetrics(a *App) *metrics {
 			Name: "portolan_config_reloads_total", Help: "Reloads of the configuration by outcome.",
 		}, []string{"outcome"}),
 
-		queries:       desc("queries_total", "Queries answered.", "transport", "family", "rcode"),
-		dropped:       desc("queries_dropped_total", "Messages that got no response: too short, or responses themselves.", "transport"),
-		truncated:     desc("responses_truncated_total", "Responses sent with TC because they did not fit."),
-		limited:       desc("responses_limited_total", "UDP responses over the rate limit: sent empty with TC, dropped, or in a dry run sent as they were.", "action"),
-		answers:       desc("answers_total", "Global answers by the replica they name.", "registry", "region"),
-		allDown:       desc("answers_all_down_total", "Global answers given although no replica was healthy."),
-		replicaUp:     desc("replica_up", "1 if health lets the replica be answered.", "registry", "region"),
-		replicaRouted: desc("replica_routed", "1 if the operator lets the global name answer the replica.", "registry", "region"),
-		generation:    desc("snapshot_generation", "Number of the snapshot being served, from 1."),
-		names:         desc("names", "Owner names and empty non-terminals served."),
-		serial:        desc("zone_serial", "SOA serial of the zone.", "zone"),
-		geoBuilt:      desc("geo_data_timestamp_seconds", "When the location data was built.", "source"),
-		geoRanges:     desc("geo_data_ranges", "Ranges in the location data.", "family"),
-		panics:        desc("panics_total", "Queries that the server could not take and dropped: faults of it, to be reported."),
-		clockAhead:    desc("clock_ahead_seconds", "How far the clock of the system is ahead of that of the server, which nobody can set: a change is a step of the former."),
-		probeLate:     desc("probe_lateness_seconds", "How late the schedule of probes has lately run."),
+		queries:         desc("queries_total", "Queries answered.", "transport", "family", "rcode"),
+		dropped:         desc("queries_dropped_total", "Messages that got no response: too short, or responses themselves.", "transport"),
+		truncated:       desc("responses_truncated_total", "Responses sent with TC because they did not fit."),
+		limited:         desc("responses_limited_total", "UDP responses over the rate limit: sent empty with TC, dropped, or in a dry run sent as they were.", "action"),
+		answers:         desc("answers_total", "Global answers by the replica they name.", "registry", "region"),
+		allDown:         desc("answers_all_down_total", "Global answers given although no replica was healthy."),
+		certificateEnds: desc("replica_certificate_end_timestamp_seconds", "When the certificate ends that probes of the replica have seen, in Unix seconds; of several the first.", "registry", "region"),
+		replicaUp:       desc("replica_up", "1 if health lets the replica be answered.", "registry", "region"),
+		replicaRouted:   desc("replica_routed", "1 if the operator lets the global name answer the replica.", "registry", "region"),
+		generation:      desc("snapshot_generation", "Number of the snapshot being served, from 1."),
+		names:           desc("names", "Owner names and empty non-terminals served."),
+		serial:          desc("zone_serial", "SOA serial of the zone.", "zone"),
+		geoBuilt:        desc("geo_data_timestamp_seconds", "When the location data was built.", "source"),
+		geoRanges:       desc("geo_data_ranges", "Ranges in the location data.", "family"),
+		panics:          desc("panics_total", "Queries that the server could not take and dropped: faults of it, to be reported."),
+		clockAhead:      desc("clock_ahead_seconds", "How far the clock of the system is ahead of that of the server, which nobody can set: a change is a step of the former."),
+		probeLate:       desc("probe_lateness_seconds", "How late the schedule of probes has lately run."),
 
 		targets: desc("targets", "Replicas whose addresses are resolved from a target: fresh, stale (served on though past their TTL), or unresolved.", "state"),
 
@@ -138,7 +141,7 @@ func seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		m.queries, m.dropped, m.truncated, m.limited, m.answers, m.allDown, m.replicaUp, m.replicaRouted, m.generation, m.names,
+		m.queries, m.dropped, m.truncated, m.limited, m.answers, m.allDown, m.replicaUp, m.replicaRouted, m.certificateEnds, m.generation, m.names,
 		m.socketErrors, m.reopened, m.unsent, m.badProxy, m.badSource, m.panics, m.clockAhead, m.targets,
 		m.serial, m.geoBuilt, m.geoRanges, m.tcpOpen, m.tcpMost, m.tcpTotal, m.tcpRefused, m.probeLate,
 		m.impaired, m.anchors, m.unobserved,
@@ -296,6 +299,16 @@ func (m *metrics) collectReplicas(ch chan<- prometheus.Metric, w *World) {
 			up[k] += bit(masks.Up.Has(uint8(region)))
 			routed[k] += bit(masks.Routed.Has(uint8(region)))
 		}
+	}
+	key := func(r compile.Member) seriesKey {
+		k := seriesKey{"", s.Regions[r.Region].Label}
+		if each {
+			k.registry = s.Registries[r.Registry].Key
+		}
+		return k
+	}
+	for k, end := range m.a.certificateEnds(w, key) {
+		ch <- prometheus.MustNewConstMetric(m.certificateEnds, prometheus.GaugeValue, float64(end.Unix()), k.registry, k.region)
 	}
 	for k := range up {
 		ch <- prometheus.MustNewConstMetric(m.replicaUp, prometheus.GaugeValue, up[k], k.registry, k.region)

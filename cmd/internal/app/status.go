@@ -109,6 +109,7 @@ func (a *App) replicaStatus(c *availability.Configuration, m compile.Member, act
 		}
 		a.clock.show(rs.Since, rs.EligibleAt, rs.UnseenSince)
 		rs.Addresses = a.addressStatuses(c.Compiled, m, &st)
+		rs.CertificateEnds, rs.CertificateEndsSoon = shownCertificate(st.Certificate), st.Certificate.EndsSoon(a.clock.wall())
 	}
 	first, n := s.Replicas[r.First].Slot, uint32(r.Configured.Count())
 	slot := s.Replicas[s.ReplicaNumber(m.Registry, m.Region)].Slot

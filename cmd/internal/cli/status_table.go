@@ -57,6 +57,9 @@ func healthText(r *admin.ReplicaStatus, now time.Time) string {
 	if r.UnseenSince != nil {
 		state += ", not seen for " + age(now.Sub(*r.UnseenSince))
 	}
+	if r.CertificateEndsSoon {
+		state += ", certificate ends " + r.CertificateEnds.UTC().Format(time.DateOnly)
+	}
 	return state + addressesText(r.Addresses) + targetText(r.Target, now)
 }
 

@@ -19,6 +19,8 @@ func TestHealthText(t *testing.T) {
 		{admin.ReplicaStatus{State: "recovering", EligibleAt: &until, LastResort: true}, "recovering, last resort"},
 		{admin.ReplicaStatus{State: "up", Up: true, LastResort: true, Drain: &admin.DrainStatus{Drained: true, LastResort: true}}, "up"},
 		{admin.ReplicaStatus{State: "down", Flaps: 2}, "down, 2 flaps"},
+		{admin.ReplicaStatus{State: "up", Up: true, CertificateEnds: &until, CertificateEndsSoon: true}, "up, certificate ends 2026-03-01"},
+		{admin.ReplicaStatus{State: "up", Up: true, CertificateEnds: &until}, "up"},
 		{
 			admin.ReplicaStatus{State: "up", Up: true, Addresses: []admin.AddressStatus{{Address: "192.0.2.1:443", State: "up"}, {Address: "[2001:db8::1]:443", State: "down"}}},
 			"up, 1 of 2 addresses dead: [2001:db8::1]:443",
