@@ -74,10 +74,11 @@ type Selector struct {
 type DrainRequest struct {
 	Selector
 
-	// Deadline bounds the holds from now on; 0 leaves them to the policy.
+	// Deadline bounds the holds from now on, For ends the drain by itself after this time.
+	// 0 leaves what an earlier drain of the replica has said, or nothing; [None] takes
+	// that back.
 	Deadline Duration `json:"deadline,omitempty"`
-	// For ends the drain by itself after this time; 0 for never.
-	For Duration `json:"for,omitempty"`
+	For      Duration `json:"for,omitempty"`
 	// Now treats the replica as down: holds end at once.
 	Now bool `json:"now,omitempty"`
 	// Force allows to take the last eligible replica of a registry.
@@ -86,14 +87,29 @@ type DrainRequest struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// Duration is a time.Duration that JSON writes like "10m0s".
+// Duration is a time.Duration that JSON writes like "10m0s", or "none" for [None].
 type Duration time.Duration
 
+// None says that there shall be none, where a Duration of 0 says nothing.
+const None Duration = -1
+
 // MarshalText implements encoding.TextMarshaler.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// String returns what MarshalText does.
+func (d Duration) String() string {
+	if d == None {
+		return "none"
+	}
+	return time.Duration(d).String()
+}
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (d *Duration) UnmarshalText(text []byte) error {
+	if string(text) == "none" {
+		*d = None
+		return nil
+	}
 	v, err := time.ParseDuration(string(text))
 	if err == nil && v < 0 {
 		err = errors.New("a duration below zero")
@@ -142,6 +158,8 @@ type DrainStatus struct {
 	Bound time.Time `json:"bound,omitzero"`
 	// Safe is true once SafeAt has passed.
 	Safe bool `json:"safe"`
+	// NoneEligible is set while the registry has no eligible replica.
+	NoneEligible bool `json:"none_eligible,omitempty"`
 }
 
 // RoutingRequest switches global endpoint routing of one replica.

@@ -37,11 +37,11 @@ func TestControlRoutes(t *testing.T) {
 		{"bad query", "GET", "/v1/drains?region=%zz", "", 400, "", "encode it"},
 		{
 			"drain", "POST", "/v1/drain", `{"region":"eastus","registry":"r","deadline":"10m","for":"2h0m","force":true,"by":"ann","reason":"why"}`, 200,
-			"drain {Selector:{Registry:r Region:eastus} Deadline:600000000000 For:7200000000000 Now:false Force:true By:ann Reason:why} cancelable false", `"drained": true`,
+			"drain {Selector:{Registry:r Region:eastus} Deadline:10m0s For:2h0m0s Now:false Force:true By:ann Reason:why} cancelable false", `"drained": true`,
 		},
 		{
 			"drain by the peer", "POST", "/v1/drain", `{"region":"*","now":true}`, 200,
-			"drain {Selector:{Registry: Region:*} Deadline:0 For:0 Now:true Force:false By:" + me.Username + " Reason:} cancelable false", `"by": "` + me.Username,
+			"drain {Selector:{Registry: Region:*} Deadline:0s For:0s Now:true Force:false By:" + me.Username + " Reason:} cancelable false", `"by": "` + me.Username,
 		},
 		{"drain without a region", "POST", "/v1/drain", `{"registry":"r"}`, 400, "", "no region: name one, or a glob"},
 		{"drain by a bad glob", "POST", "/v1/drain", `{"region":"["}`, 400, "", "is no pattern"},

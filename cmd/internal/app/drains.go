@@ -135,6 +135,8 @@ func (a *App) drainStatus(c *availability.Configuration, m compile.Member, d *av
 	r := &s.Registries[m.Registry]
 	st := admin.DrainStatus{Registry: r.Key, Region: s.Regions[m.Region].Label, TTL: r.TTL}
 	st.LastAnswer = optional(activity.lastAnswer(a.slots.Of(r.Name, st.Region)))
+	masks := s.Live[m.Registry].Masks()
+	st.NoneEligible = masks.Routed&masks.Up == 0
 	if d == nil {
 		return st
 	}

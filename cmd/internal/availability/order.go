@@ -23,7 +23,7 @@ type DrainOrder struct {
 
 	By, Reason string
 	// Deadline is after how long holds end at the latest, For after how long the drain
-	// ends by itself; 0 for neither.
+	// ends by itself; 0 for what an earlier order has said, [None] for neither.
 	Deadline, For time.Duration
 	// Now treats the replicas as down, Force drains the last eligible one, too.
 	Now, Force bool
@@ -67,8 +67,12 @@ func (v *Availability) Drain(r DrainOrder) (c *Configuration, members []compile.
 	return c, members, err
 }
 
-// drainEvents is what a drain adds to the ledger. What is drained already keeps the
-// moment it took effect: asking again must not give clients more time. v.mu is held.
+// None, for the spans of a DrainOrder, takes back what an earlier one has said; 0 leaves it.
+const None time.Duration = -1
+
+// drainEvents is what a drain adds to the ledger. Asking again merges: what is drained
+// already keeps the moment it took effect, which must not give clients more time, and all
+// that the order does not speak of. v.mu is held.
 func (v *Availability) drainEvents(r DrainOrder, members []compile.Member) []ledger.Event {
 	now := v.o.Now()
 	events := make([]ledger.Event, 0, len(members))
@@ -80,29 +84,38 @@ func (v *Availability) drainEvents(r DrainOrder, members []compile.Member) []led
 		}
 		// An end that has not come is taken back: the replica has been drained all along.
 		if o := v.overrides[subject]; o != nil && o.drain != nil && (o.undrain == nil || now.Before(o.undrainAt)) {
-			if sameDrain(o.drain, r) && o.undrain == nil {
+			if o.undrain == nil && r.changesNothing(o) {
 				continue
 			}
-			e.EffectiveAt = o.drainAt
+			e.EffectiveAt, e.Deadline, e.Until = o.drainAt, o.drain.Deadline, o.drainEnds
+			e.Now = r.Now || o.drain.Now
+			e.Why = cmp.Or(r.Reason, o.drain.Why)
 		}
-		if r.Now {
+		if r.Now && e.EffectiveAt.After(now) {
 			e.EffectiveAt = now
 		}
-		if r.Deadline > 0 {
-			e.Deadline = now.Add(r.Deadline)
-		}
-		if r.For > 0 {
-			e.Until = now.Add(r.For)
-		}
+		e.Deadline, e.Until = merged(e.Deadline, r.Deadline, now), merged(e.Until, r.For, now)
 		events = append(events, e)
 	}
 	return events
 }
 
-// sameDrain reports whether an order asks for nothing beyond the drain in force.
-func sameDrain(e *ledger.Event, r DrainOrder) bool {
-	return e.Now == r.Now && r.Deadline == 0 && r.For == 0 && e.Deadline.IsZero() && e.Until.IsZero() &&
-		(r.Reason == "" || r.Reason == e.Why)
+// merged returns the moment that an order makes of one that was said before.
+func merged(before time.Time, span time.Duration, now time.Time) time.Time {
+	switch {
+	case span > 0:
+		return now.Add(span)
+	case span == None:
+		return time.Time{}
+	}
+	return before
+}
+
+// changesNothing reports whether an order asks for nothing beyond the drain in force.
+func (r *DrainOrder) changesNothing(o *override) bool {
+	keeps := func(span time.Duration, said time.Time) bool { return span == 0 || span == None && said.IsZero() }
+	return (!r.Now || o.drain.Now) && keeps(r.Deadline, o.drain.Deadline) && keeps(r.For, o.drainEnds) &&
+		(r.Reason == "" || r.Reason == o.drain.Why)
 }
 
 // notBefore returns the later of two moments. An order that has waited for a disk for
@@ -241,7 +254,8 @@ func (v *Availability) decidedRouting(s ledger.Subject) *bool {
 func sameSwitch(a, b *bool) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // Failback lets replicas back that wait for an operator, and at once those that work
-// and whose recovery hold is not over. It returns the replicas that the selector names.
+// and whose recovery hold is not over. Replicas that share a probe come back together. It
+// returns those that the selector names, and behind them others that come back, too.
 func (v *Availability) Failback(s Selector, by, reason string) (c *Configuration, members []compile.Member, err error) {
 	v.orders.Lock()
 	defer v.orders.Unlock()
@@ -249,6 +263,7 @@ func (v *Availability) Failback(s Selector, by, reason string) (c *Configuration
 	c = v.current
 	members, err = v.selected(s)
 	var events []ledger.Event
+	var others []compile.Member
 	back := make(map[string]*endpoint)
 	for _, m := range members {
 		e := c.Compiled.EndpointOf(m)
@@ -261,8 +276,10 @@ func (v *Availability) Failback(s Selector, by, reason string) (c *Configuration
 			continue
 		}
 		back[key] = out
+		shared := c.Compiled.Members(key)
+		others = append(others, shared...)
 		events = append(events,
-			ledger.Event{Kind: ledger.Failback, Registry: subject.Registry, Region: subject.Region, By: by, Why: reason},
+			ledger.Event{Kind: ledger.Failback, Registry: subject.Registry, Region: subject.Region, By: by, Why: reason, Detail: v.sharedText(shared, m)},
 			ledger.Event{Kind: ledger.Up, Endpoint: key, Registry: subject.Registry, Region: subject.Region, By: by, Why: reason})
 	}
 	v.mu.Unlock()
@@ -275,8 +292,37 @@ func (v *Availability) Failback(s Selector, by, reason string) (c *Configuration
 	if err = v.journal.order(events, true, func([]ledger.Event) { v.failback(back) }); err != nil {
 		return c, members, fmt.Errorf("nothing was let back: %w", err)
 	}
-	v.o.Log.Info("failback", "endpoints", len(back), "by", by, "reason", reason)
+	for _, m := range others {
+		if !slices.Contains(members, m) {
+			members = append(members, m)
+		}
+	}
+	v.o.Log.Info("failback", "endpoints", len(back), "replicas", len(others), "by", by, "reason", reason)
 	return c, members, nil
+}
+
+// maxShared is how many replicas that share a probe an event names.
+const maxShared = 5
+
+// sharedText names the replicas that an order for m concerns as well, because they are
+// watched by the same probe; "" for none. v.mu is held.
+func (v *Availability) sharedText(shared []compile.Member, m compile.Member) string {
+	var names []string
+	for _, other := range shared {
+		if other == m {
+			continue
+		}
+		if len(names) == maxShared {
+			names = append(names, fmt.Sprintf("and %d more", len(shared)-1-maxShared))
+			break
+		}
+		s := v.subject(other)
+		names = append(names, s.Registry+"/"+s.Region)
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "also, with the same probe: " + strings.Join(names, ", ")
 }
 
 // failback publishes that endpoints are up, as an operator wants it.
@@ -352,9 +398,10 @@ func orAny(s string) string {
 	return s
 }
 
-// leavesNone fails when some registry would have no eligible replica left without
-// the given ones. What has been decided and is not effective yet counts already.
-// v.mu is held.
+// leavesNone fails when an order would take from some registry what it can answer: the
+// last eligible replica, or, if it has none, the last one that is answered for want of a
+// better. What has been decided and is not effective yet counts already. An order that
+// makes nothing worse goes through. v.mu is held.
 func (v *Availability) leavesNone(members []compile.Member, doing string) error {
 	out := make(map[int]decide.Mask)
 	for _, m := range members {
@@ -362,32 +409,35 @@ func (v *Availability) leavesNone(members []compile.Member, doing string) error 
 	}
 	var bare []string
 	for registry, mask := range out {
-		left := v.eligible(registry) &^ mask
-		if left == 0 {
+		before := v.intended(registry)
+		if eligible := before & v.current.Compiled.Snapshot.Live[registry].Masks().Up; eligible != 0 {
+			before = eligible
+		}
+		if before&mask != 0 && before&^mask == 0 {
 			bare = append(bare, v.current.Compiled.Snapshot.Registries[registry].Key)
 		}
 	}
 	if len(bare) == 0 {
 		return nil
 	}
+	slices.Sort(bare)
 	shown := strings.Join(bare[:min(len(bare), 3)], ", ")
 	return fmt.Errorf("%w: %s these replicas would leave no eligible replica for %d registries (%s): undrain or mend another one first, or insist with --force",
 		ErrRefused, doing, len(bare), shown)
 }
 
-// eligible returns the replicas of a registry that are up, routed, and neither
-// drained nor about to be. v.mu is held.
-func (v *Availability) eligible(registry int) decide.Mask {
-	m := v.current.Compiled.Snapshot.Live[registry].Masks()
-	eligible := m.Routed & m.Up
+// intended returns the replicas of a registry that are routed, and neither drained nor about
+// to be. v.mu is held.
+func (v *Availability) intended(registry int) decide.Mask {
+	m := v.current.Compiled.Snapshot.Live[registry].Masks().Routed
 	for region := range uint8(len(v.current.Compiled.Snapshot.Regions)) {
-		if !eligible.Has(region) {
+		if !m.Has(region) {
 			continue
 		}
 		o := v.overrides[v.subject(compile.Member{Registry: registry, Region: region})]
 		if o != nil && (o.drain != nil && o.undrain == nil || o.nextRouting != nil && o.nextRouting.Routing != nil && !*o.nextRouting.Routing) {
-			eligible = eligible.With(region, false)
+			m = m.With(region, false)
 		}
 	}
-	return eligible
+	return m
 }

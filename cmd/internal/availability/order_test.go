@@ -2,6 +2,8 @@ package availability
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -369,6 +371,122 @@ func TestOrdersArePaused(t *testing.T) {
 		}
 		if got := r.disk.kinds(); got != "down" {
 			t.Errorf("written: %s", got)
+		}
+	})
+}
+
+// Asking again merges: what an order does not speak of stays as an earlier one has it, and
+// nobody's end or deadline goes unsaid.
+func TestRepeatedDrainsMerge(t *testing.T) {
+	needTable(t)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, base, nil)
+		now := r.now()
+		at := func(d time.Duration) time.Time { return now.Add(d) }
+		for i, step := range []struct {
+			order           DrainOrder
+			deadline, until time.Time
+			reason, by      string
+			now             bool
+			written         int // events so far
+		}{
+			{DrainOrder{Selector: west(), By: "ann", Reason: "disk", For: 2 * time.Hour}, time.Time{}, at(2 * time.Hour), "disk", "ann", false, 1},
+			{DrainOrder{Selector: west(), By: "bob"}, time.Time{}, at(2 * time.Hour), "disk", "ann", false, 1},
+			{DrainOrder{Selector: west(), By: "bob", Deadline: 10 * time.Minute}, at(10 * time.Minute), at(2 * time.Hour), "disk", "bob", false, 2},
+			{DrainOrder{Selector: west(), By: "bob", Deadline: None, For: time.Hour}, time.Time{}, at(time.Hour), "disk", "bob", false, 3},
+			{DrainOrder{Selector: west(), By: "bob", For: None, Deadline: None}, time.Time{}, time.Time{}, "disk", "bob", false, 4},
+			{DrainOrder{Selector: west(), By: "bob", For: None}, time.Time{}, time.Time{}, "disk", "bob", false, 4},
+			{DrainOrder{Selector: west(), By: "cid", Reason: "fan", Now: true}, time.Time{}, time.Time{}, "fan", "cid", true, 5},
+			{DrainOrder{Selector: west(), By: "cid"}, time.Time{}, time.Time{}, "fan", "cid", true, 5},
+			{DrainOrder{Selector: west(), By: "dan", For: 3 * time.Hour}, time.Time{}, at(3 * time.Hour), "fan", "dan", true, 6},
+		} {
+			r.drain(step.order)
+			c, members, err := r.Drained(Selector{})
+			if err != nil || len(members) != 1 {
+				t.Fatal(members, err)
+			}
+			d, _, _, _ := r.Decided(c, members[0])
+			if got := d.Drain; !got.Deadline.Equal(step.deadline) || !got.Until.Equal(step.until) || got.Reason != step.reason || got.By != step.by || got.Now != step.now {
+				t.Errorf("step %d: %+v", i, got)
+			}
+			drains := 0
+			for _, e := range r.disk.events {
+				if e.Kind == ledger.Drain {
+					drains++
+				}
+			}
+			if drains != step.written {
+				t.Errorf("step %d: %d drains are written, want %d", i, drains, step.written)
+			}
+		}
+		time.Sleep(3*time.Hour + 20*time.Second)
+		r.want("westus", decide.Nearest)
+	})
+}
+
+// An order that makes nothing worse is not refused: one that is repeated, and any while all
+// replicas are down that leaves one to be answered.
+func TestOrdersThatMakeNothingWorse(t *testing.T) {
+	needTable(t)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, base, nil)
+		drain := func(region string, force, refused bool) {
+			t.Helper()
+			if _, _, err := r.Drain(DrainOrder{Selector: Selector{Region: region}, Force: force, Reason: region}); errors.Is(err, ErrRefused) != refused {
+				t.Errorf("%s: %v", region, err)
+			}
+		}
+		drain("*us", false, false)
+		drain("westeurope", false, true)
+		drain("westeurope", true, false)
+		drain("westeurope", false, false) // again
+		if _, _, err := r.Undrain(Selector{}, "", ""); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+		for _, region := range []string{"westus", "eastus", "westeurope"} {
+			r.down(region)
+		}
+		drain("westus", false, false)
+		if _, _, err := r.SetRouting(RoutingOrder{Registry: "myregistry", Region: "eastus", On: new(bool)}); err != nil {
+			t.Error(err)
+		}
+		drain("westeurope", false, true) // nothing would be answered at all
+		if _, _, err := r.SetRouting(RoutingOrder{Registry: "myregistry", Region: "eastus"}); err != nil {
+			t.Error(err)
+		}
+		drain("westeurope", false, false)
+		if _, _, err := r.Undrain(Selector{Region: "west*"}, "", ""); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Failback names all that come back: replicas that share a probe do so together.
+func TestFailbackNamesWhatSharesTheProbe(t *testing.T) {
+	needTable(t)
+	synctest.Test(t, func(t *testing.T) {
+		text := base
+		for i := range 8 {
+			text += fmt.Sprintf("  other%d: {zone: example.io, replicas: {westus: {addresses: [192.0.2.1], probe: tcp}, eastus: {addresses: [192.0.2.2], probe: tcp}}}\n", i)
+		}
+		r := newRig(t, text, nil)
+		r.down("westus")
+		r.passes("westus", true)
+		c, members, err := r.Failback(Selector{Registry: "myregistry", Region: "westus"}, "ann", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, m := range members {
+			names = append(names, c.Compiled.Snapshot.Registries[m.Registry].Key)
+		}
+		if len(names) != 9 || names[0] != "myregistry" || !slices.Contains(names, "other7") {
+			t.Errorf("%v", names)
+		}
+		i := slices.IndexFunc(r.disk.events, func(e ledger.Event) bool { return e.Kind == ledger.Failback })
+		if want := "also, with the same probe: other0/westus, other1/westus, other2/westus, other3/westus, other4/westus, and 3 more"; r.disk.events[i].Detail != want {
+			t.Errorf("%q, want %q", r.disk.events[i].Detail, want)
 		}
 	})
 }

@@ -27,11 +27,12 @@ func (e *env) drain() *cobra.Command {
 		Long: `Take the replicas of a region out of the global answers of new clients. Clients
 in the middle of a push keep the replica until their holds end. Regional and data
 names, and probes, are not touched. A drain outlives restarts and reloads; to say
-it again changes nothing but reason, deadline and end.
+it again changes only what is given: --reason, --deadline, --for, --now. --for none and
+--deadline none take back what was said before.
 
 REGION is a label or a glob, as is the registry of -r; without -r all registries
 are meant. A drain that would leave a registry without an eligible replica is
-refused (exit code 3) unless forced.
+refused (exit code 3) unless forced; one that makes nothing worse is not.
 
 Printed are when new clients stop (EFFECTIVE), how many client units are held,
 the last answer given (a replica that is the last resort of its registry is answered
@@ -63,8 +64,8 @@ although it is drained), when no cache that honors the TTL has the replica any m
 	c.flags(e, cmd)
 	wait.flags(cmd)
 	outputFlag(cmd, &out)
-	cmd.Flags().DurationVar((*time.Duration)(&r.Deadline), "deadline", 0, "end the holds after this time at the latest")
-	cmd.Flags().DurationVar((*time.Duration)(&r.For), "for", 0, "end the drain by itself after this time")
+	cmd.Flags().Var(spanFlag{&r.Deadline}, "deadline", "end the holds after this time at the latest, or none")
+	cmd.Flags().Var(spanFlag{&r.For}, "for", "end the drain by itself after this time, or none")
 	cmd.Flags().BoolVar(&r.Now, "now", false, "treat the replica as down: clients leave at once, pushes break")
 	cmd.Flags().BoolVar(&r.Force, "force", false, "even if no other replica of a registry is eligible")
 	return cmd
@@ -72,13 +73,33 @@ although it is drained), when no cache that honors the TTL has the replica any m
 
 func checkDrain(r *admin.DrainRequest, w *waiting) error {
 	switch {
-	case r.Deadline < 0 || r.For < 0:
-		return errors.New("--deadline and --for are spans from now on: give 0 or more")
 	case r.Now && r.Deadline > 0:
 		return errors.New("--now and --deadline exclude each other: --now ends the holds at once")
 	}
 	return w.check()
 }
+
+// spanFlag is a span from now on, or none.
+type spanFlag struct{ d *admin.Duration }
+
+// String implements [pflag.Value].
+func (f spanFlag) String() string {
+	if f.d == nil || *f.d == 0 {
+		return ""
+	}
+	return f.d.String()
+}
+
+// Set implements [pflag.Value].
+func (f spanFlag) Set(s string) error {
+	if err := f.d.UnmarshalText([]byte(s)); err != nil || *f.d == 0 {
+		return errors.New("write a span from now on, as 10m or 2h, or none")
+	}
+	return nil
+}
+
+// Type implements [pflag.Value].
+func (spanFlag) Type() string { return "duration" }
 
 func (e *env) printDrains(out *format, drains []admin.DrainStatus) error {
 	return out.print(e.out, drains, func(w io.Writer) { drainTable(w, drains, e.now()) })
@@ -99,6 +120,18 @@ func drainTable(w io.Writer, drains []admin.DrainStatus, now time.Time) {
 	}
 	if drained {
 		fmt.Fprintln(w, "\n"+unseen)
+	}
+	warnNoneEligible(w, drains)
+}
+
+// warnNoneEligible names the registries that have no eligible replica.
+func warnNoneEligible(w io.Writer, drains []admin.DrainStatus) {
+	seen := make(map[string]bool)
+	for i := range drains {
+		if d := &drains[i]; d.NoneEligible && !seen[d.Registry] {
+			seen[d.Registry] = true
+			fmt.Fprintf(w, "warning: registry %s has no eligible replica now: see portolan status -r %[1]s\n", d.Registry)
+		}
 	}
 }
 

@@ -38,11 +38,11 @@ func TestVerbsPrint(t *testing.T) {
 		{"show-endpoints-json", "show-endpoints -r myregistry -o json", "endpoints myregistry"},
 		{
 			"drain", "drain *us -r my* --deadline 10m --for 2h --force --by ann --reason why",
-			"drain {Selector:{Registry:my* Region:*us} Deadline:600000000000 For:7200000000000 Now:false Force:true By:ann Reason:why}",
+			"drain {Selector:{Registry:my* Region:*us} Deadline:10m0s For:2h0m0s Now:false Force:true By:ann Reason:why}",
 		},
 		{
 			"drain-json", "drain eastus --now --by ann -o json",
-			"drain {Selector:{Registry: Region:eastus} Deadline:0 For:0 Now:true Force:false By:ann Reason:}",
+			"drain {Selector:{Registry: Region:eastus} Deadline:0s For:0s Now:true Force:false By:ann Reason:}",
 		},
 		{"drains", "drains -r myregistry", "drains {Registry:myregistry Region:}"},
 		{"undrain", "undrain eastus --by ann --reason done", `undrain {Registry: Region:eastus} by "ann": done`},
@@ -88,7 +88,7 @@ func TestVerbsUsage(t *testing.T) {
 		{"drain", "accepts 1 arg"},
 		{"drain east[", "is no pattern"},
 		{"drain eastus --now --deadline 1m", "exclude each other"},
-		{"drain eastus --deadline -1m", "give 0 or more"},
+		{"drain eastus --deadline -1m", "10m or 2h, or none"},
 		{"drain eastus --for soon", "invalid argument"},
 		{"drain eastus --wait --timeout -1s", "give 0 or more"},
 		{"drain eastus --wait --interval 0s", "too short"},
