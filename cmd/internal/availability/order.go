@@ -67,7 +67,7 @@ func (v *Availability) Drain(r DrainOrder) (c *Configuration, members []compile.
 	return c, members, err
 }
 
-// None, for the spans of a DrainOrder, takes back what an earlier one has said; 0 leaves it.
+// None as a span of a DrainOrder takes back what an earlier one has said; 0 leaves it.
 const None time.Duration = -1
 
 // drainEvents is what a drain adds to the ledger. Asking again merges: what is drained

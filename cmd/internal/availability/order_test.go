@@ -382,7 +382,7 @@ func TestRepeatedDrainsMerge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, base, nil)
 		now := r.now()
-		at := func(d time.Duration) time.Time { return now.Add(d) }
+		at := now.Add
 		for i, step := range []struct {
 			order           DrainOrder
 			deadline, until time.Time
@@ -466,11 +466,12 @@ func TestOrdersThatMakeNothingWorse(t *testing.T) {
 func TestFailbackNamesWhatSharesTheProbe(t *testing.T) {
 	needTable(t)
 	synctest.Test(t, func(t *testing.T) {
-		text := base
+		var text strings.Builder
+		text.WriteString(base)
 		for i := range 8 {
-			text += fmt.Sprintf("  other%d: {zone: example.io, replicas: {westus: {addresses: [192.0.2.1], probe: tcp}, eastus: {addresses: [192.0.2.2], probe: tcp}}}\n", i)
+			fmt.Fprintf(&text, "  other%d: {zone: example.io, replicas: {westus: {addresses: [192.0.2.1], probe: tcp}, eastus: {addresses: [192.0.2.2], probe: tcp}}}\n", i)
 		}
-		r := newRig(t, text, nil)
+		r := newRig(t, text.String(), nil)
 		r.down("westus")
 		r.passes("westus", true)
 		c, members, err := r.Failback(Selector{Registry: "myregistry", Region: "westus"}, "ann", "")

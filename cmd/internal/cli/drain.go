@@ -72,8 +72,7 @@ although it is drained), when no cache that honors the TTL has the replica any m
 }
 
 func checkDrain(r *admin.DrainRequest, w *waiting) error {
-	switch {
-	case r.Now && r.Deadline > 0:
+	if r.Now && r.Deadline > 0 {
 		return errors.New("--now and --deadline exclude each other: --now ends the holds at once")
 	}
 	return w.check()
