@@ -232,7 +232,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustClose(t, f)
-	if _, err := Open(path, Options{Now: time.Now}); err == nil || !strings.Contains(err.Error(), "schema version 2") {
+	if _, err := Open(path, Options{Now: time.Now}); err == nil || !strings.Contains(err.Error(), "its schema is 2") {
 		t.Error(err)
 	}
 }

@@ -59,6 +59,9 @@ func checkLayout(tx *bbolt.Tx) error {
 	if err != nil {
 		return fmt.Errorf("schema version %q", payload)
 	}
+	if v > schema {
+		return fmt.Errorf("%w: its schema is %d, and this one reads %d", ErrNewer, v, schema)
+	}
 	if v != schema {
 		return fmt.Errorf("schema version %d: this version of the server reads %d", v, schema)
 	}

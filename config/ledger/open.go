@@ -86,7 +86,9 @@ func (f *File) open() error {
 			return err //nolint:wrapcheck // advise does
 		}
 		return f.db.View(func(tx *bbolt.Tx) error {
-			if f.state, f.first, err = load(tx); err != nil {
+			if f.state, f.first, err = load(tx); errors.Is(err, ErrNewer) {
+				return err
+			} else if err != nil {
 				return fmt.Errorf("%w: %w", ErrCorrupt, err)
 			}
 			return nil
@@ -171,6 +173,8 @@ func advise(path string, err error) error {
 	switch {
 	case errors.Is(err, ErrLocked), errors.Is(err, bbolterrors.ErrTimeout):
 		return fmt.Errorf("ledger %s: %w: another server uses it: stop it, or set state.dir to another folder; one that was killed has it until its disk answers", path, ErrLocked)
+	case errors.Is(err, ErrNewer):
+		return fmt.Errorf("ledger %s: %w; start that version, or put back a backup of the file from before it: nothing has been changed", path, err)
 	case errors.Is(err, ErrCorrupt):
 		return fmt.Errorf("ledger %s: %w; put a backup of the file back, or move it away to start with an empty one: "+
 			"then drains, routing switches, what is known to be down and the SOA serials are lost", path, err)

@@ -17,6 +17,8 @@ var (
 	ErrClosed = errors.New("the ledger is closed")
 	// ErrLocked: another process has the file open.
 	ErrLocked = errors.New("in use by another process")
+	// ErrNewer: a newer version has written the file, in a form that this one does not read.
+	ErrNewer = errors.New("written by a newer version of the server")
 	// ErrCorrupt: what is stored does not hold together.
 	ErrCorrupt = errors.New("damaged")
 )

@@ -195,19 +195,6 @@ func (s Source) countryCells(c *config.Config, previous *World) ([]geo.Cell, err
 	return table.Cells(), nil
 }
 
-// Lines splits an error from Build into what to print, one fault a line.
-func Lines(err error) []string {
-	var many interface{ Unwrap() []error }
-	if !errors.As(err, &many) {
-		return []string{err.Error()}
-	}
-	var lines []string
-	for _, e := range many.Unwrap() {
-		lines = append(lines, Lines(e)...)
-	}
-	return lines
-}
-
 // digest tells worlds apart that may answer a client differently while all replicas
 // are well: by the places of regions, the operator's networks, whether client subnets
 // count, the location data, or the replicas of a registry and their routing. The names
