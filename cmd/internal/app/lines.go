@@ -9,9 +9,10 @@ import (
 // said with each, and an error that names several causes in words of its own stays whole:
 // nothing that an error says is lost.
 func Lines(err error) []string {
-	if list, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // this one, and none that it wraps
-		var lines, texts []string
-		for _, e := range list.Unwrap() {
+	if list, ok := err.(interface{ Unwrap() []error }); ok { // this one, and none that it wraps
+		all := list.Unwrap()
+		lines, texts := make([]string, 0, len(all)), make([]string, 0, len(all))
+		for _, e := range all {
 			lines, texts = append(lines, Lines(e)...), append(texts, e.Error())
 		}
 		if strings.Join(texts, "\n") == err.Error() {
