@@ -152,9 +152,11 @@ func (p *packer) count(n *int) {
 }
 
 func (p *packer) duration(d *time.Duration) {
-	n := int(*d)
-	p.count(&n)
-	*d = time.Duration(n)
+	if p.read { // 64 bits wide, whatever an int is
+		*d = time.Duration(p.uvarint())
+		return
+	}
+	p.buf = binary.AppendUvarint(p.buf, uint64(*d))
 }
 
 // flags goes through up to eight of them.

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -81,8 +82,8 @@ func TestHoldDoubles(t *testing.T) {
 		{10 * time.Minute, 1, 20 * time.Minute},
 		{10 * time.Minute, 2, 40 * time.Minute},
 		{10 * time.Minute, 3, time.Hour},
-		{10 * time.Minute, 1 << 40, time.Hour},
-		{0, 1 << 60, 0},
+		{10 * time.Minute, math.MaxInt, time.Hour},
+		{0, math.MaxInt, 0},
 		{-time.Second, 4, 0},
 		{2 * time.Hour, 0, 2 * time.Hour},
 		{2 * time.Hour, 5, 2 * time.Hour},

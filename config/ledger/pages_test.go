@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/fnv"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -91,7 +92,7 @@ func TestCheckPages(t *testing.T) {
 		{"freelist is short of a page", func(b []byte) { ne.PutUint16(at(b, freelist, 10), pageCount16(b, freelist)-1) }, "neither used nor free"},
 		{"a branch is its own child", func(b []byte) { child(b, branch) }, "used twice"},
 		{"a child is a header", func(b []byte) { child(b, 1) }, "used twice"},
-		{"a child far away", func(b []byte) { child(b, 1<<40) }, "beyond the end"},
+		{"a child far away", func(b []byte) { child(b, math.MaxInt) }, "beyond the end"},
 		{"children change places", func(b []byte) {
 			one, two := at(b, branch, pageHeader+8)[:8], at(b, branch, pageHeader+elementSize+8)[:8]
 			for i := range one {

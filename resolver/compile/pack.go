@@ -105,7 +105,7 @@ func cname(owner, target []byte, ttl uint32) wire.RR {
 // is packed behind the alias by a packing of its own, so that both begin at the same
 // offset of a response.
 func (b *builder) packParts(global []byte, record wire.RR, addrs []netip.Addr, out *resolver.Replica) error {
-	if len(b.s.Bodies) > math.MaxUint32-2*math.MaxUint16 {
+	if uint64(len(b.s.Bodies)) > math.MaxUint32-2*math.MaxUint16 {
 		return errors.New("more than 4 GiB of answers: split the registries over several servers")
 	}
 	p, alias := &b.scratch.packer, b.scratch.alias

@@ -276,7 +276,7 @@ func (b *Builder) insert(zone int, name, padded []byte) error {
 	if len(t.nodes)*3 >= len(t.slots)*2 {
 		b.rehash(2 * len(t.slots))
 	}
-	if len(t.names)+len(name) > math.MaxUint32 || len(t.nodes) >= math.MaxUint32-1 {
+	if uint64(len(t.names)+len(name)) > math.MaxUint32 || uint64(len(t.nodes)) >= math.MaxUint32-1 {
 		return errors.New("more names than one server holds (4 GiB of names): split the zones over several servers")
 	}
 	hash := wire.Hash(padded, len(name), t.seed)

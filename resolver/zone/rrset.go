@@ -62,7 +62,7 @@ func (b *Builder) pack(name []byte, s *Set) error {
 		mark = p.SerialAt
 	}
 	t := &b.t
-	if len(t.bodies)+len(p.Bytes()) > math.MaxUint32 {
+	if uint64(len(t.bodies)+len(p.Bytes())) > math.MaxUint32 {
 		return fmt.Errorf("%s: more than 4 GiB of answers: split the zones over several servers", wire.AppendName(nil, name))
 	}
 	t.sets = append(t.sets, RRset{
