@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -298,5 +299,41 @@ func TestNamesAreNoIdentity(t *testing.T) {
 	a, b := Spec{Type: TCP, Address: "target.example:1", Names: NewNames(nil)}, Spec{Type: TCP, Address: "target.example:1", Names: NewNames(time.Now)}
 	if a.Key() != b.Key() {
 		t.Errorf("%s and %s", a.Key(), b.Key())
+	}
+}
+
+// What an earlier process knew of a name is dialed while the resolver fails, as long as it is
+// good for; and what is learned is told once.
+func TestNamesAreRecalled(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	fails := errors.New("no resolver")
+	n := namesThat(func(context.Context, string) ([]netip.Addr, error) { return nil, fails }, func() time.Time { return now })
+	told := 0
+	n.OnLearn(func() { told++ })
+	addrs := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
+	n.Recall("t.example", addrs, now.Add(-goodFor+time.Minute))
+	n.Recall("u.example", addrs, now.Add(time.Hour)) // a clock that was set back
+	for _, host := range []string{"t.example", "u.example"} {
+		if got, err := n.lookUp(t.Context(), host); err != nil || !slices.Equal(got, addrs) {
+			t.Errorf("%s: %v, %v", host, got, err)
+		}
+	}
+	now = now.Add(2 * time.Minute)
+	if got, err := n.lookUp(t.Context(), "t.example"); err == nil {
+		t.Errorf("good for too long: %v", got)
+	}
+	if _, err := n.lookUp(t.Context(), "u.example"); err != nil {
+		t.Error(err)
+	}
+	n.ask = func(context.Context, string) ([]netip.Addr, error) { return addrs[:1], nil }
+	for range 3 {
+		if _, err := n.lookUp(t.Context(), "v.example"); err != nil {
+			t.Error(err)
+		}
+	}
+	seen := 0
+	n.Each(func(string, []netip.Addr, time.Time) { seen++ })
+	if told != 1 || seen != 3 {
+		t.Errorf("told %d times, %d hosts", told, seen)
 	}
 }

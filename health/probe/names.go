@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -28,8 +29,35 @@ type Names struct {
 	now func() time.Time
 	ask func(ctx context.Context, host string) ([]netip.Addr, error)
 
-	mu    sync.Mutex
-	hosts map[string]known
+	mu      sync.Mutex
+	hosts   map[string]known
+	learned func() // told when the addresses of a name are others than before; nil for nobody
+}
+
+// OnLearn has f told, from many goroutines, when a look-up gives other addresses than the
+// one before. Call it before the Names are used. f must not wait for anything.
+func (n *Names) OnLearn(f func()) { n.learned = f }
+
+// Recall gives Names that have just been made what a host led to when an earlier process
+// last looked it up, at a moment of their clock.
+func (n *Names) Recall(host string, addrs []netip.Addr, at time.Time) {
+	if now := n.now(); at.After(now) {
+		at = now
+	}
+	if len(addrs) > 0 {
+		n.keep(host, known{addrs: dialable(addrs), at: at})
+	}
+}
+
+// Each calls f for every host with the addresses that it led to when it was last looked
+// up, and when that was.
+func (n *Names) Each(f func(host string, addrs []netip.Addr, at time.Time)) {
+	n.mu.Lock()
+	hosts := maps.Clone(n.hosts)
+	n.mu.Unlock()
+	for host, k := range hosts {
+		f(host, k.addrs, k.at)
+	}
 }
 
 // known is what is known of a name.
@@ -71,8 +99,12 @@ func (n *Names) lookUp(ctx context.Context, host string) ([]netip.Addr, error) {
 		err = &net.DNSError{Err: "no addresses", Name: host, IsNotFound: true}
 	}
 	if err == nil {
+		before := k.addrs
 		k = known{addrs: dialable(addrs), at: now}
 		n.keep(host, k)
+		if n.learned != nil && !slices.Equal(before, k.addrs) {
+			n.learned()
+		}
 		return k.addrs, nil
 	}
 	if noSuchName(err) || len(k.addrs) == 0 || ctx.Err() != nil {

@@ -77,6 +77,7 @@ type App struct {
 	// names outlive every world: a reload while the resolver fails must not forget where
 	// the targets of probes are.
 	names       *probe.Names
+	learned     chan struct{} // holds a token when the addresses of names are others
 	roots       *secretfile.Roots
 	adminErrors atomic.Uint64
 	connections atomic.Int64 // of clients that may be held
@@ -127,9 +128,15 @@ func New(o Options) (*App, error) {
 		o:     o, log: o.Log, slots: compile.NewSlots(), numbering: compile.NewNumbering(),
 		resave: make(chan struct{}, 1), confined: "off",
 		counts:    rrl.NewTable(countsSize, rand.Uint64()), //nolint:gosec // spoils guessing, guards no secret
-		successor: make(chan *successor, 1), kept: !o.Sockets.Empty(), names: probe.NewNames(o.Now), roots: secretfile.SystemRoots(),
+		successor: make(chan *successor, 1), kept: !o.Sockets.Empty(), names: probe.NewNames(o.Now), learned: make(chan struct{}, 1), roots: secretfile.SystemRoots(),
 	}
 	steady.stepped = a.clockWasSet
+	a.names.OnLearn(func() {
+		select {
+		case a.learned <- struct{}{}:
+		default: // will be saved with what was learned before
+		}
+	})
 	a.ending, a.end = context.WithCancel(context.Background())
 	if o.Before != nil {
 		a.o.Sockets = new(handover.Sockets)

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -25,14 +26,13 @@ const (
 	// saveTargetsPause keeps thousands of targets that resolve one after the other, as
 	// at the first start, from being saved one by one.
 	saveTargetsPause = time.Second
+	// maxSavedNames bounds what is saved.
+	maxSavedNames = 100_000
 )
 
 // recallTargets gives the targets of a first world the addresses that they had in an
 // earlier process. They count as stale until they are resolved anew.
 func (a *App) recallTargets(ctx context.Context, w *World) {
-	if len(w.Compiled.Targets) == 0 {
-		return
-	}
 	saved, at, err := a.record.store.Targets(ctx)
 	if err != nil {
 		a.log.WarnContext(ctx, "the saved addresses of targets are not usable; their replicas are answered once they resolve", "error", err)
@@ -43,6 +43,12 @@ func (a *App) recallTargets(ctx context.Context, w *World) {
 	}
 	if a.clock.wall().Sub(at) > maxStandstill {
 		a.log.WarnContext(ctx, "the saved addresses of targets are too old; their replicas are answered once they resolve", "last_served", at)
+		return
+	}
+	for _, s := range saved { // probes dial them, too, while the resolver of this machine fails
+		a.names.Recall(trimDot(s.Host), s.Addresses, s.ResolvedAt)
+	}
+	if len(w.Compiled.Targets) == 0 {
 		return
 	}
 	known := make(map[string][]ledger.Target)
@@ -98,6 +104,7 @@ func (t *targets) keep(ctx context.Context) {
 			return
 		case <-tick.C:
 		case <-t.changed:
+		case <-t.a.learned:
 		}
 		t.save(ctx)
 		pause.Reset(saveTargetsPause)
@@ -137,10 +144,21 @@ func (t *targets) lastGood() []ledger.Target {
 			latest[k] = a
 		}
 	}
+	targets := make(map[string]bool)
+	for i := range t.w.Compiled.Targets {
+		targets[t.w.Compiled.Targets[i].Host] = true
+	}
 	saved := make([]ledger.Target, 0, len(latest))
 	for k, a := range latest {
 		saved = append(saved, ledger.Target{Host: k.host, Addresses: a.From, ResolvedAt: a.At.Round(0).UTC()})
 	}
+	// And of names that are only probed. What is answered for a target is never what the
+	// resolver of this machine says.
+	t.a.names.Each(func(host string, addrs []netip.Addr, at time.Time) {
+		if host += "."; !targets[host] && len(saved) < maxSavedNames {
+			saved = append(saved, ledger.Target{Host: host, Addresses: addrs, ResolvedAt: at.Round(0).UTC()})
+		}
+	})
 	slices.SortFunc(saved, func(a, b ledger.Target) int { return strings.Compare(a.Host, b.Host) })
 	return saved
 }

@@ -51,9 +51,7 @@ func newTargets(a *App, w *World) *targets {
 // start begins to resolve; stop ends it.
 func (t *targets) start(ctx context.Context) {
 	ctx, t.cancel = context.WithCancel(ctx)
-	if len(t.w.Compiled.Targets) > 0 {
-		t.wg.Go(func() { t.keep(ctx) })
-	}
+	t.wg.Go(func() { t.keep(ctx) })
 	for _, target := range t.w.Compiled.Targets {
 		t.wg.Go(func() { t.follow(ctx, target) })
 	}
