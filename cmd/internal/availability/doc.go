@@ -16,8 +16,8 @@
 // # What waits for what
 //
 // A replica that is down is left at once: its bit is cleared before the verdict is
-// written. Until it is durable it is noted in memory that only the loss of the machine
-// takes. All else is durable before it takes effect: a replica that comes back, as
+// written. Before that, and until it is durable, it is noted in memory that only the loss of
+// the machine takes. All else is durable before it takes effect: a replica that comes back, as
 // long as the disk may still take it, and the orders of operators. The journal writes everything in the order in which it was
 // decided, from a goroutine of its own.
 //

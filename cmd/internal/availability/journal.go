@@ -13,6 +13,9 @@ import (
 // retryAfter is the pause after a write that failed.
 const retryAfter = time.Second
 
+// notePatience is how long a verdict waits for being noted before it is published.
+const notePatience = 20 * time.Millisecond
+
 // errStopped is what an order gets that comes when nobody writes any more.
 var errStopped = errors.New("the server stops, or another process has just taken its place: ask again")
 
@@ -137,6 +140,30 @@ func (j *journal) note() {
 	defer j.noting.Unlock()
 	if err := j.o.Note(j.pending()); err != nil {
 		j.o.Log.Warn("verdicts that are not durable yet are not noted; a kill now may forget them", "error", err)
+	}
+}
+
+// noteFirst keeps verdicts that are about to be published, beside those that are pending, so
+// that no client is led away by what a kill would forget. Memory takes far less than
+// notePatience; should it take longer, the replicas are left all the same.
+func (j *journal) noteFirst(verdicts []ledger.Event) {
+	if j.o.Note == nil {
+		return
+	}
+	noted := make(chan struct{})
+	go func() { // ends with what Note waits for
+		defer close(noted)
+		j.noting.Lock()
+		defer j.noting.Unlock()
+		if err := j.o.Note(append(j.pending(), verdicts...)); err != nil {
+			j.o.Log.Warn("verdicts that are not durable yet are not noted; a kill now may forget them", "error", err)
+		}
+	}()
+	patience := time.NewTimer(notePatience)
+	defer patience.Stop()
+	select {
+	case <-noted:
+	case <-patience.C:
 	}
 }
 

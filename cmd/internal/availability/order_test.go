@@ -410,7 +410,7 @@ func TestRepeatedDrainsMerge(t *testing.T) {
 				t.Errorf("step %d: %+v", i, got)
 			}
 			drains := 0
-			for _, e := range r.disk.events {
+			for _, e := range r.disk.written() {
 				if e.Kind == ledger.Drain {
 					drains++
 				}
@@ -485,9 +485,10 @@ func TestFailbackNamesWhatSharesTheProbe(t *testing.T) {
 		if len(names) != 9 || names[0] != "myregistry" || !slices.Contains(names, "other7") {
 			t.Errorf("%v", names)
 		}
-		i := slices.IndexFunc(r.disk.events, func(e ledger.Event) bool { return e.Kind == ledger.Failback })
-		if want := "also, with the same probe: other0/westus, other1/westus, other2/westus, other3/westus, other4/westus, and 3 more"; r.disk.events[i].Detail != want {
-			t.Errorf("%q, want %q", r.disk.events[i].Detail, want)
+		written := r.disk.written()
+		i := slices.IndexFunc(written, func(e ledger.Event) bool { return e.Kind == ledger.Failback })
+		if want := "also, with the same probe: other0/westus, other1/westus, other2/westus, other3/westus, other4/westus, and 3 more"; written[i].Detail != want {
+			t.Errorf("%q, want %q", written[i].Detail, want)
 		}
 	})
 }

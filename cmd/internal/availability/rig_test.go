@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -103,6 +104,13 @@ func (d *disk) Back(_ context.Context, to uint64, f func(*ledger.Event) bool) er
 	return nil
 }
 
+// written returns what is written.
+func (d *disk) written() []ledger.Event {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.events)
+}
+
 // kinds lists the kinds of what is written.
 func (d *disk) kinds() string {
 	d.mu.Lock()
@@ -144,7 +152,8 @@ type rig struct {
 	disk    *disk
 	monitor *monitor
 	config  *Configuration
-	left    leftover // what a process that is killed leaves
+	left    leftover               // what a process that is killed leaves
+	noting  atomic.Pointer[func()] // called before that; nil for nothing
 	ahead   time.Duration
 	log     bytes.Buffer  // of the handler, which has a lock
 	wall    time.Duration // ahead of ahead
@@ -206,6 +215,9 @@ func (r *rig) start(text string) {
 		Log: slog.New(slog.NewTextHandler(&r.log, nil)), Now: r.now, Stamp: r.stamp, Ledger: r.disk, Save: r.disk.wait,
 		Note: func(pending []ledger.Event) (err error) {
 			var text []byte
+			if f := r.noting.Load(); f != nil {
+				(*f)()
+			}
 			if len(pending) > 0 {
 				text, err = json.Marshal(pending)
 			}

@@ -14,6 +14,9 @@ import (
 // is so for queries when it returns, and noted for the next process; what is up again
 // will be once that is durable.
 func (v *Availability) Changed(changes []health.Change) {
+	if downs := v.deaths(changes); len(downs) > 0 {
+		v.journal.noteFirst(downs)
+	}
 	v.mu.Lock()
 	zones := make(map[uint32]bool)
 	for _, c := range changes {
@@ -33,6 +36,21 @@ func (v *Availability) Changed(changes []health.Change) {
 	v.raise(zones)
 	v.mu.Unlock()
 	v.journal.note()
+}
+
+// deaths returns the verdicts of changes that take something out.
+func (v *Availability) deaths(changes []health.Change) (downs []ledger.Event) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, c := range changes {
+		if c.State != health.Down || !c.Was.Eligible() {
+			continue
+		}
+		if members := v.current.Compiled.Members(c.Endpoint); len(members) > 0 {
+			downs = append(downs, v.verdict(ledger.Down, c, members))
+		}
+	}
+	return downs
 }
 
 // wentDown publishes that an endpoint is down, and queues the verdict. v.mu is held.

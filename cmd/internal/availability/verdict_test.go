@@ -2,6 +2,7 @@ package availability
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -219,6 +220,29 @@ func TestRecoveryIsExplained(t *testing.T) {
 		synctest.Wait()
 		if why := r.excluded("westus"); why != "" {
 			t.Errorf("%q", why)
+		}
+	})
+}
+
+// What clients are led away by is noted before they are: a kill in that instant forgets
+// nothing.
+func TestADeathIsNotedFirst(t *testing.T) {
+	needTable(t)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, base, nil)
+		r.disk.stall()
+		defer r.disk.goOn()
+		var noted atomic.Bool
+		f := func() {
+			if region, _ := r.answered(); !noted.Swap(true) && region != "westus" {
+				t.Error("published before it is noted")
+			}
+		}
+		r.noting.Store(&f)
+		r.down("westus")
+		r.wantNow("eastus", decide.Nearest)
+		if !noted.Load() || r.left.get() == nil {
+			t.Error("nothing is noted")
 		}
 	})
 }
