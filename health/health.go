@@ -75,8 +75,8 @@ type Check struct {
 	// same key, cadence and thresholds are probed once, however many endpoints
 	// have them; a later Set that has the key again goes on from what is known.
 	Key string
-	// Name is what an operator reads: "registry 192.0.2.10:443", and Address the last part
-	// of it: what is dialed.
+	// Name is what an operator reads: "registry 192.0.2.10:443", and Address its last
+	// part, which is dialed.
 	Name, Address string
 	Prober        Prober
 	Interval      time.Duration // from start to start

@@ -33,7 +33,7 @@ const (
 // ignored. A Spec is not changed after [New].
 type Spec struct {
 	Type Type
-	// Address is what is dialed: an IP address or host name, and a port. A name
+	// Address is dialed: an IP address or host name, and a port. A name
 	// may not lead to a link-local or a cloud's metadata address. Exec only
 	// passes it on.
 	Address string

@@ -86,7 +86,7 @@ type Result struct {
 	Routed []decide.Mask
 
 	watches watches
-	several []several // by replica number
+	several []several // by Living of a replica, less 1
 	// byNumber is 1 + the number in the snapshot of a registry by its stable number; 0
 	// for one that is gone.
 	byNumber []uint32

@@ -3,6 +3,7 @@ package compile
 import (
 	"net/netip"
 	"slices"
+	"sync/atomic"
 
 	"portolan.dev/config"
 	"portolan.dev/resolver"
@@ -18,9 +19,8 @@ func (a AddressSet) Has(i int) bool { return a>>i&1 == 1 }
 // several is a replica that has more than one address of a family, each with a check of its
 // own, so that some may be answered while others are dead.
 type several struct {
-	replica uint32 // its number
-	all     AddressSet
-	ipv6    AddressSet // of all
+	all  AddressSet
+	ipv6 AddressSet // of all
 }
 
 // severalAddresses notes that some of the addresses of a replica may be left out, if each
@@ -29,7 +29,7 @@ func (b *builder) severalAddresses(replica *config.Replica, out *resolver.Replic
 	if replica.Probe == "" || replica.ProbeTarget != "" || replica.Target != "" {
 		return
 	}
-	s := several{replica: uint32(len(b.s.Replicas)), all: 1<<len(replica.Addresses) - 1}
+	s := several{all: 1<<len(replica.Addresses) - 1}
 	for i, a := range replica.Addresses {
 		if a.Is6() {
 			s.ipv6 |= 1 << i
@@ -39,15 +39,22 @@ func (b *builder) severalAddresses(replica *config.Replica, out *resolver.Replic
 	out.Living = uint32(len(b.result.several))
 }
 
+// severalOf returns a replica of which some addresses may be left out, its addresses, and
+// where those that live are published; ok is false for any other.
+func (r *Result) severalOf(m Member) (replica *resolver.Replica, of several, living *atomic.Pointer[resolver.Addresses], ok bool) {
+	s := r.Snapshot
+	replica = &s.Replicas[s.ReplicaNumber(m.Registry, m.Region)]
+	if replica.Living == 0 {
+		return replica, of, nil, false
+	}
+	return replica, r.several[replica.Living-1], &s.Living[replica.Living-1], true
+}
+
 // Families returns the addresses of a replica of which some may be left out, by family;
 // empty for any other.
 func (r *Result) Families(m Member) (families [2]AddressSet) {
-	replica := &r.Snapshot.Replicas[r.Snapshot.ReplicaNumber(m.Registry, m.Region)]
-	if replica.Living == 0 {
-		return families
-	}
-	s := &r.several[replica.Living-1]
-	return [2]AddressSet{s.all &^ s.ipv6, s.ipv6}
+	_, of, _, _ := r.severalOf(m)
+	return [2]AddressSet{of.all &^ of.ipv6, of.ipv6}
 }
 
 // SetLiving has the global name answer these addresses of a replica and no others, of the
@@ -55,15 +62,13 @@ func (r *Result) Families(m Member) (families [2]AddressSet) {
 // replica of which none may be left out. Calls for one replica must not run at the same
 // time.
 func (r *Result) SetLiving(m Member, living AddressSet) (changed bool) {
-	s := r.Snapshot
-	replica := &s.Replicas[s.ReplicaNumber(m.Registry, m.Region)]
-	if replica.Living == 0 {
+	replica, of, place, ok := r.severalOf(m)
+	if !ok {
 		return false
 	}
-	of, place := &r.several[replica.Living-1], &s.Living[replica.Living-1]
 	var next *resolver.Addresses
 	if of.all&^living != 0 {
-		next = partOf(s.Bodies, replica, of, living)
+		next = partOf(r.Snapshot.Bodies, replica, of, living)
 	}
 	before := place.Load()
 	switch {
@@ -79,13 +84,10 @@ func (r *Result) SetLiving(m Member, living AddressSet) (changed bool) {
 // LeftOut returns the addresses of a replica that the global name does not answer because
 // they are dead.
 func (r *Result) LeftOut(m Member) []netip.Addr {
-	s := r.Snapshot
-	replica := &s.Replicas[s.ReplicaNumber(m.Registry, m.Region)]
-	if replica.Living == 0 {
-		return nil
-	}
-	if a := s.Living[replica.Living-1].Load(); a != nil {
-		return a.LeftOut
+	if _, _, living, ok := r.severalOf(m); ok {
+		if a := living.Load(); a != nil {
+			return a.LeftOut
+		}
 	}
 	return nil
 }
@@ -93,7 +95,7 @@ func (r *Result) LeftOut(m Member) []netip.Addr {
 // partOf takes the records of living addresses from those of a replica; nil if none that is
 // served is left out. The records of a family are of one length and stand in the order of
 // the addresses.
-func partOf(bodies []byte, replica *resolver.Replica, of *several, living AddressSet) *resolver.Addresses {
+func partOf(bodies []byte, replica *resolver.Replica, of several, living AddressSet) *resolver.Addresses {
 	out := &resolver.Addresses{}
 	at := replica.Body + uint32(replica.Alias)
 	mid := at + uint32(replica.IPv4)

@@ -179,7 +179,7 @@ type ReplicaStatus struct {
 
 // AddressStatus is one address of a replica as health sees it.
 type AddressStatus struct {
-	// Address is what is dialed: address and port.
+	// Address is the address and port that are dialed.
 	Address string `json:"address"`
 	// State is unknown, up or down.
 	State string     `json:"state"`

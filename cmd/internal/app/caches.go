@@ -78,8 +78,8 @@ func sameAnswers(old *World, was int, next *World, is int) bool {
 		slices.Equal(old.replicasSaid(was), next.replicasSaid(is))
 }
 
-// overtaken returns what caches may hold after next has replaced old. past is what they
-// may hold before that; differs reports whether the record changes.
+// overtaken returns the records that caches may hold after next has replaced old. past are
+// those that they may hold before; differs reports whether the record changes.
 func overtaken(old, next *World, past map[string]cached.Record, at time.Time) (out map[string]cached.Record, differs bool) {
 	out = make(map[string]cached.Record)
 	var was, is cached.Record

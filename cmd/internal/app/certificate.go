@@ -11,8 +11,8 @@ import (
 // pemFiles are the paths of a certificate and its key.
 type pemFiles struct{ certificate, key string }
 
-// certificate is what TLS shows: that of the configuration served. It follows its files,
-// which others renew.
+// certificate holds the certificate that TLS listeners show: that of the configuration
+// served. It follows its files, which others renew.
 type certificate struct {
 	current atomic.Pointer[secretfile.Kept[*tls.Certificate]] // nil for none
 }

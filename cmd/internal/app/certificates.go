@@ -51,28 +51,25 @@ func (a *App) watchCertificates(ctx context.Context) {
 		case <-timer.C:
 			timer.Reset(certificatesEvery)
 		}
-		n := len(a.endingSoon(a.world.Load()))
-		if now := a.o.Now(); n > known || n > 0 && now.Sub(said) >= certificatesAgain {
-			a.warnCertificates(ctx)
+		w := a.world.Load()
+		soon := a.endingSoon(w)
+		if now, n := a.o.Now(), len(soon); n > known || n > 0 && now.Sub(said) >= certificatesAgain {
+			a.warnCertificates(ctx, w, soon)
 			said = now
 		}
-		known = n
+		known = len(soon)
 	}
 }
 
-// warnCertificates names the certificates that end soon, in one line.
-func (a *App) warnCertificates(ctx context.Context) {
-	w := a.world.Load()
-	all := a.endingSoon(w)
-	if len(all) == 0 {
-		return
-	}
+// warnCertificates names the certificates of replicas of w that end soon, in one line.
+func (a *App) warnCertificates(ctx context.Context, w *World, soon []ending) {
 	s := w.Compiled.Snapshot
-	var names []string
-	for _, e := range all[:min(len(all), maxNamed)] {
+	soonest := soon[:min(len(soon), maxNamed)]
+	names := make([]string, 0, len(soonest))
+	for _, e := range soonest {
 		names = append(names, s.Registries[e.replica.Registry].Key+"/"+s.Regions[e.replica.Region].Label+" at "+e.at.UTC().Format(time.RFC3339))
 	}
-	a.log.WarnContext(ctx, "certificates of replicas end soon", "count", len(all), "first", names)
+	a.log.WarnContext(ctx, "certificates of replicas end soon", "count", len(soon), "first", names)
 }
 
 // certificateEnds returns when certificates of replicas end, by what metrics tell apart: the

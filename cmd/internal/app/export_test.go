@@ -2,5 +2,8 @@ package app
 
 import "context"
 
-// WarnCertificates is what is done once an hour.
-func (a *App) WarnCertificates(ctx context.Context) { a.warnCertificates(ctx) }
+// WarnCertificates warns of the certificates that end soon now.
+func (a *App) WarnCertificates(ctx context.Context) {
+	w := a.world.Load()
+	a.warnCertificates(ctx, w, a.endingSoon(w))
+}

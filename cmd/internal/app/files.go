@@ -15,30 +15,32 @@ import (
 	"portolan.dev/health/probe"
 )
 
-// lookAtFiles is how often the server looks whether a file has changed that it takes up
+// lookEvery is how often the server looks whether a file has changed that it takes up
 // without a reload.
-const lookAtFiles = 5 * time.Second
+const lookEvery = 5 * time.Second
 
 // keptFiles are the files that a configuration names and that are taken up when they
 // change, without a reload: certificates and their keys, authorities, passwords. What is
 // part of the configuration itself, as the secrets of cookies and keys of transfers,
 // which other servers must change at the same time, waits for a reload.
 type keptFiles struct {
-	system *secretfile.Roots
-	all    []secretfile.Looker
-	roots  map[string]*secretfile.Kept[*x509.CertPool] // by path
-	logins map[string]*secretfile.Kept[probe.Login]
-	pairs  map[pemFiles]*secretfile.Kept[*tls.Certificate]
+	system  *secretfile.Roots
+	all     []secretfile.Looker
+	roots   map[string]*secretfile.Kept[*x509.CertPool] // by path
+	logins  map[string]*secretfile.Kept[probe.Login]
+	allowed map[string]*secretfile.Kept[*tokens]
+	pairs   map[pemFiles]*secretfile.Kept[*tls.Certificate]
 }
 
 // newKeptFiles keeps nothing yet. system are the authorities of the system.
 func newKeptFiles(system *secretfile.Roots) *keptFiles {
 	return &keptFiles{
-		system: system,
-		all:    []secretfile.Looker{system},
-		roots:  make(map[string]*secretfile.Kept[*x509.CertPool]),
-		logins: make(map[string]*secretfile.Kept[probe.Login]),
-		pairs:  make(map[pemFiles]*secretfile.Kept[*tls.Certificate]),
+		system:  system,
+		all:     []secretfile.Looker{system},
+		roots:   make(map[string]*secretfile.Kept[*x509.CertPool]),
+		logins:  make(map[string]*secretfile.Kept[probe.Login]),
+		allowed: make(map[string]*secretfile.Kept[*tokens]),
+		pairs:   make(map[pemFiles]*secretfile.Kept[*tls.Certificate]),
 	}
 }
 
@@ -135,7 +137,7 @@ func (f *keptFiles) changed(before *keptFiles) (names []string) {
 	return names
 }
 
-// describeFiles names what is kept and, where the configuration says so, where it is from.
+// describeFiles names a kept value and, if the configuration names them, its files.
 func describeFiles(k secretfile.Looker) string {
 	if _, system := k.(*secretfile.Roots); system {
 		return k.Name()
@@ -145,7 +147,7 @@ func describeFiles(k secretfile.Looker) string {
 
 // watchFiles has the files of what is served looked at, until ctx ends.
 func (a *App) watchFiles(ctx context.Context) {
-	tick := time.NewTicker(lookAtFiles)
+	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
 		select {

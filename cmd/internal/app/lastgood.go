@@ -172,9 +172,7 @@ func (a *App) targetStatus(c *compile.Result, m compile.Member) *admin.TargetSta
 	}
 	st := &admin.TargetStatus{Host: trimDot(c.Targets[n-1].Host), Addresses: []string{}, Stale: true}
 	if now := s.Resolved[n-1].Load(); now != nil {
-		for _, addr := range now.From {
-			st.Addresses = append(st.Addresses, addr.String())
-		}
+		st.Addresses = texts(now.From)
 		st.ResolvedAt, st.Stale = optional(now.At), now.Stale(a.o.Now())
 		a.clock.show(st.ResolvedAt)
 	}

@@ -21,7 +21,7 @@ const (
 	maxTokens = 100
 )
 
-// remoteFiles are what the admin API for other machines is served with.
+// remoteFiles are the files that the admin API for other machines uses.
 type remoteFiles struct {
 	shown  *secretfile.Kept[*tls.Certificate]
 	tokens *secretfile.Kept[*tokens]
@@ -45,7 +45,7 @@ func (f *keptFiles) remote(c config.AdminTCP) (*remoteFiles, error) {
 
 // tokens keeps a file of tokens.
 func (f *keptFiles) tokens(path string) (*secretfile.Kept[*tokens], error) {
-	return keep(f, make(map[string]*secretfile.Kept[*tokens]), path, "admin.tcp.token_file",
+	return keep(f, f.allowed, path, "admin.tcp.token_file",
 		func(texts [][]byte) (*tokens, error) { return parseTokens(path, texts[0]) }, secretfile.Secret(path))
 }
 
@@ -83,8 +83,8 @@ func (t *tokens) allow(token string) bool {
 	return found == 1
 }
 
-// remote is what the admin API for other machines is served with: the files of the
-// configuration served.
+// remote holds the certificate and the tokens that the admin API for other machines uses:
+// those of the configuration served.
 type remote struct {
 	certificate certificate
 	tokens      atomic.Pointer[secretfile.Kept[*tokens]]

@@ -37,7 +37,7 @@ type World struct {
 	cookies      *wire.CookieKeys                   // nil without a file of secrets
 	certificate  *secretfile.Kept[*tls.Certificate] // nil without TLS
 	remote       *remoteFiles                       // of the admin API for other machines; nil without
-	countryCells []geo.Cell                         // of the embedded data, kept for the next reload; nil if that is what is served
+	countryCells []geo.Cell                         // of the embedded data, kept for the next reload; nil if the embedded data are served
 	tableFiles   []fs.FileInfo                      // that Table was read from; nil for the embedded data
 	tableDigest  [sha256.Size]byte
 	sum          string                      // what digest returns

@@ -143,7 +143,7 @@ func (v *Availability) rename(keyOf func(ledger.Subject, *override) string) {
 	v.o.Log.Info("orders follow registries that have another key under the same name", "keys", names)
 }
 
-// renaming is what the ledger has to be told of orders for registries with another key.
+// renaming collects the events by which orders follow registries that have another key.
 type renaming struct {
 	ended  []ledger.Event // for the old keys
 	orders []ledger.Event // for the new keys

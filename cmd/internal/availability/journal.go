@@ -132,32 +132,28 @@ func (j *journal) pending() []ledger.Event {
 
 // note keeps what is pending where the next process finds it. Call it without any
 // lock, after verdicts have been queued or written.
-func (j *journal) note() {
+func (j *journal) note() { j.noteWith(nil) }
+
+// noteWith is note with verdicts that are not queued yet.
+func (j *journal) noteWith(verdicts []ledger.Event) {
 	if j.o.Note == nil {
 		return
 	}
 	j.noting.Lock()
 	defer j.noting.Unlock()
-	if err := j.o.Note(j.pending()); err != nil {
+	if err := j.o.Note(append(j.pending(), verdicts...)); err != nil {
 		j.o.Log.Warn("verdicts that are not durable yet are not noted; a kill now may forget them", "error", err)
 	}
 }
 
 // noteFirst keeps verdicts that are about to be published, beside those that are pending, so
-// that no client is led away by what a kill would forget. Memory takes far less than
-// notePatience; should it take longer, the replicas are left all the same.
+// that no client is led away by a verdict that a kill would forget. Memory takes far less
+// than notePatience; should it take longer, the replicas are left all the same.
 func (j *journal) noteFirst(verdicts []ledger.Event) {
-	if j.o.Note == nil {
-		return
-	}
 	noted := make(chan struct{})
-	go func() { // ends with what Note waits for
+	go func() { // ends when Note does
 		defer close(noted)
-		j.noting.Lock()
-		defer j.noting.Unlock()
-		if err := j.o.Note(append(j.pending(), verdicts...)); err != nil {
-			j.o.Log.Warn("verdicts that are not durable yet are not noted; a kill now may forget them", "error", err)
-		}
+		j.noteWith(verdicts)
 	}()
 	patience := time.NewTimer(notePatience)
 	defer patience.Stop()

@@ -70,7 +70,7 @@ func (v *Availability) Drain(r DrainOrder) (c *Configuration, members []compile.
 // None as a span of a DrainOrder takes back what an earlier one has said; 0 leaves it.
 const None time.Duration = -1
 
-// drainEvents is what a drain adds to the ledger. Asking again merges: what is drained
+// drainEvents returns the events that a drain adds to the ledger. Asking again merges: what is drained
 // already keeps the moment it took effect, which must not give clients more time, and all
 // that the order does not speak of. v.mu is held.
 func (v *Availability) drainEvents(r DrainOrder, members []compile.Member) []ledger.Event {
@@ -292,8 +292,13 @@ func (v *Availability) Failback(s Selector, by, reason string) (c *Configuration
 	if err = v.journal.order(events, true, func([]ledger.Event) { v.failback(back) }); err != nil {
 		return c, members, fmt.Errorf("nothing was let back: %w", err)
 	}
+	named := make(map[compile.Member]bool, len(members))
+	for _, m := range members {
+		named[m] = true
+	}
 	for _, m := range others {
-		if !slices.Contains(members, m) {
+		if !named[m] {
+			named[m] = true
 			members = append(members, m)
 		}
 	}
